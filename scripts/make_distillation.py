@@ -249,7 +249,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", action="append", choices=PLANS, help="may be repeated")
-    parser.add_argument("--seeds", default="1,2,3", help="seeds of the students, parted by commas")
+    parser.add_argument("--seeds", default="1,2,3", help="seeds of students, separated by commas")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation")
     parser.add_argument("--page", action="store_true", help="train nothing")
     options = parser.parse_args()

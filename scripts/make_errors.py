@@ -326,7 +326,7 @@ sentence is ambiguous; the tagger is wrong. For MIT Restaurant, a random sample 
 def main() -> None:
     """Write the page, or list the sentences to be read."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", default="1,2,3,4,5", help="seeds, parted by commas")
+    parser.add_argument("--seeds", default="1,2,3,4,5", help="seeds, separated by commas")
     parser.add_argument(
         "--list", choices=CORPORA, help="print what is to be read, and write nothing"
     )

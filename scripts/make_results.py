@@ -406,7 +406,7 @@ def main() -> None:
             for label in changes
         ),
     ]
-    parser.add_argument("--seeds", default="1,2,3,4,5", help="seeds, parted by commas")
+    parser.add_argument("--seeds", default="1,2,3,4,5", help="seeds, separated by commas")
     parser.add_argument(
         "--only", action="append", choices=names, help="train this alone; may be repeated"
     )

@@ -66,11 +66,15 @@ class CommandGroup(TyperGroup):
             raise find_missing_package(ctx.invoked_subcommand, error) from error
         except (SlotfillError, OSError, Exit, Abort, _ClickException):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             from slotfill.config.registry import describe_part_error
 
             if (message := describe_part_error(error)) is None:
                 raise
+            if isinstance(error, Exception):
+                from slotfill.lab.contracts import explain_part_error
+
+                message = explain_part_error(error) or message
             hint = "slotfill check --contract FILE --trust says what a part must do"
             raise RunError(f"{message}; {hint}") from error
 
@@ -191,13 +195,22 @@ def parse_thresholds(words: Sequence[str] | None) -> tuple[float | None, dict[st
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the configs and the KEY=VALUE overrides in `words`; a path with `=` is a config."""
+    _check_quotes(words)
     exists = os.path.exists  # Path.exists raises an error for words too long to be a file name.
     overrides = [word for word in words if "=" in word and not exists(word)]
     return [word for word in words if word not in overrides], overrides
 
 
+def _check_quotes(words: Sequence[str]) -> None:
+    if any("=" in word for word in words):  # The check imports what reads YAML.
+        from slotfill.config.overrides import check_quotes
+
+        check_quotes(words)
+
+
 def one_config(config: str | None, overrides: Sequence[str] | None) -> tuple[str | None, list[str]]:
     """Return the config, None if the command line has only overrides, and the overrides."""
+    _check_quotes([config or "", *(overrides or ())])
     if config is None or split_overrides([config])[0]:
         return config, list(overrides or ())
     return None, [config, *(overrides or ())]

@@ -149,8 +149,8 @@ def compare(
         raise UsageError("--shard trains a part of the runs; write files by a last call without it")
     for file in files:
         check_new_file(file, force=force)
-    if len({file.resolve() for file in files}) < len(files):
-        raise UsageError("each file to write needs another name")
+        if [other.resolve() for other in files].count(file.resolve()) > 1:
+            raise UsageError(f"{file}: two options write this file; give each its own name")
     if figure is not None:
         check_figure(figure)
     if out.exists() and not out.is_dir():
@@ -241,7 +241,7 @@ def _parse_variant(text: str) -> list[str]:
     configs, overrides = split_overrides(words)
     if configs or not overrides:
         raise UsageError(
-            f"--with {text!r}: must be overrides parted by spaces, as 'train.epochs=8'"
+            f"--with {text!r}: must be overrides separated by spaces, as 'train.epochs=8'"
         )
     return overrides
 

@@ -123,7 +123,7 @@ def _check_contracts(files: list[str], options: list[str]) -> None:
                 echo(f"{file}: {contract}")
             else:
                 is_kept = False
-                echo_errors(f"{file}: not: {contract}: {problem}")
+                echo_errors(f"{file}: FAILED {contract}: {problem}")
         if is_kept:
             echo(f"{file}: ok")
         else:

@@ -48,6 +48,13 @@ MAX_DEPTH = 100
 """The largest number of layers, networks or parts, which are built one by one."""
 
 
+MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
+"""The largest number that torch, which computes in 32 bits, can hold."""
+
+MIN_FLOAT32 = 2.0**-126
+"""The smallest above 0 with all its digits."""
+
+
 @dataclass(frozen=True)
 class PathContext:
     """What validators of paths need to know, as pydantic's validation context."""
@@ -63,6 +70,22 @@ class PathContext:
 def config_error(message: str) -> PydanticCustomError:
     """Return the error that a validator raises, whose message is final."""
     return PydanticCustomError("config", "{message}", {"message": message})
+
+
+def check_float32(value: Any) -> None:
+    """Raise the error of a validator if torch cannot hold a number, `value` or in that list.
+
+    The bound of an option of integers is that of 64 bits.
+    """
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, int) and not -(2**63) <= number < 2**63:
+            raise config_error(f"must be an integer of 64 bits, found {str(number)[:20]}...")
+        if isinstance(number, float) and number and not MIN_FLOAT32 <= abs(number) <= MAX_FLOAT32:
+            large = abs(number) > 1
+            bound = (-1 if number < 0 else 1) * (MAX_FLOAT32 if large else MIN_FLOAT32)
+            relation = "at most" if large == (number > 0) else "at least"
+            allowed = f"{'' if large else '0 or '}{relation} {bound:.3g}"
+            raise config_error(f"must be {allowed}, as 32-bit numbers are, found {number:g}")
 
 
 def resolve(text: str, context: PathContext) -> str:

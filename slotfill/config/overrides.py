@@ -7,6 +7,7 @@ empties a section.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from slotfill.config.models import (
 )
 from slotfill.config.registry import REGISTRIES
 from slotfill.config.yaml_reader import MAX_NESTING, parse_override
-from slotfill.errors import ErrorDetail
+from slotfill.errors import ErrorDetail, UsageError
 
 MAPPINGS = (
     "tune",
@@ -50,6 +51,39 @@ def flatten(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     for inner, each in value.items():
         if not is_part or inner != "name":
             yield from flatten(f"{key}.{inner}", each)
+
+
+def check_quotes(words: Sequence[str]) -> None:
+    """Raise UsageError if a shell has split a value in braces or brackets that is not quoted.
+
+    `words` are those of a command line, in order.
+    """
+    for index, word in enumerate(words):
+        key, _, value = word.partition("=")
+        whole = ""
+        if value[:1] in ("{", "[") and not _is_complete(value):
+            longer = (" ".join(words[index:end]) for end in range(index + 2, len(words) + 1))
+            whole = next((each for each in longer if _is_complete(each.partition("=")[2])), "")
+        elif _EXPANDED.match(word):
+            # Bash makes `a={b:1,c:2}` the words `a=b:1 a=c:2`.
+            values = [each.partition("=")[2] for each in words if each.startswith(f"{key}=")]
+            if values[1:] and all(map(_EXPANDED.match, words[index : index + len(values)])):
+                whole = f"{key}={{{', '.join(values)}}}".replace(":", ": ")
+        if whole:
+            raise UsageError(f"the shell has split {key}, which needs quotes: '{whole}'")
+
+
+_EXPANDED = re.compile(r"[\w.]+=\w+:[^/\s]")
+"""A word that Bash may have made of a value in braces."""
+
+
+def _is_complete(value: str) -> bool:
+    """Whether the text of a value can be read as YAML."""
+    try:
+        parse_override(value)
+    except ValueError:
+        return False
+    return True
 
 
 def overridden_keys(overrides: Sequence[str]) -> list[str]:

@@ -18,11 +18,19 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     create_model,
+    field_validator,
 )
 from pydantic_core import InitErrorDetails
 
 from slotfill.config.messages import KeyPath, describe_errors, format_value
-from slotfill.config.option_types import MAX_DEPTH, PathContext, config_error, file_name, resolve
+from slotfill.config.option_types import (
+    MAX_DEPTH,
+    PathContext,
+    check_float32,
+    config_error,
+    file_name,
+    resolve,
+)
 from slotfill.config.registry import REGISTRIES, REQUIRED, PartSource
 from slotfill.errors import ConfigError, did_you_mean
 
@@ -61,6 +69,12 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @field_validator("*")
+    @classmethod
+    def _fits_float32(cls, value: Any) -> Any:
+        check_float32(value)
+        return value
 
 
 def part_validator(

@@ -13,13 +13,13 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from traceback import extract_tb
+from traceback import StackSummary, extract_tb
 from typing import Any, Literal
 
 from slotfill.config.hints import hint_at_part
@@ -59,19 +59,33 @@ class Option:
     """The kind of part that the value is, if it is one."""
 
 
-def describe_part_error(error: Exception) -> str | None:
+def loaded_part_files() -> list[str]:
+    """Return the files of the user-defined parts that are imported, the latest last."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(_MODULE_PREFIX)]
+    return [str(module.__file__) for module in modules]
+
+
+def find_part_line(frames: StackSummary) -> str:
+    """Return `FILE:LINE: FUNCTION()` of the last of `frames` in a user-defined part, or nothing."""
+    files = loaded_part_files()
+    for frame in reversed(frames):
+        if frame.filename in files:
+            return f"{frame.filename}:{frame.lineno}: {frame.name}()"
+    return ""
+
+
+def describe_part_error(error: BaseException) -> str | None:
     """Return `error` in one line if user-defined parts are loaded, which it may come from.
 
     None if there is none. It has the last line of a part's file that led to the error, if any did.
+    `SystemExit` is described only where a part's file raised it.
     """
-    modules = [module for name, module in sys.modules.items() if name.startswith(_MODULE_PREFIX)]
-    files = [str(module.__file__) for module in modules]
-    if not files:
+    files = loaded_part_files()
+    where = find_part_line(extract_tb(error.__traceback__))
+    if not where and (not files or not isinstance(error, Exception)):
         return None
-    frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in files]
-    file = frames[-1].filename if frames else files[-1]
-    where = f"{file}:{frames[-1].lineno}: {frames[-1].name}()" if frames else f"{file}: its network"
     message = next(iter(str(error).splitlines()), "")
+    where = where or f"{files[-1]}: its network"
     return f"{where} failed with {type(error).__name__}: {message}"
 
 
@@ -152,11 +166,37 @@ class PartSource:
     @cached_property
     def options(self) -> dict[str, Option]:
         """The keyword-only arguments of the class's constructor: the keys that YAML may set."""
+        if self._constructor is None:
+            return {}
+        given = self._constructor.args
+        arguments = zip(given.kwonlyargs, given.kw_defaults, strict=True)
+        return {node.arg: self._option(node, default) for node, default in arguments}
+
+    @cached_property
+    def _constructor(self) -> ast.FunctionDef | None:
         for node in self.class_node.body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                arguments = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-                return {node.arg: self._option(node, default) for node, default in arguments}
-        return {}
+                return node
+        return None
+
+    @cached_property
+    def positional(self) -> list[str]:
+        """The positional arguments of the constructor after `self`, which slotfill passes."""
+        given = None if self._constructor is None else self._constructor.args
+        return [] if given is None else [each.arg for each in (*given.posonlyargs, *given.args)][1:]
+
+    def check_arguments(self, names: Sequence[str]) -> None:
+        """Raise ConfigError if the constructor does not take the positional arguments `names`."""
+        if self._constructor is None or self._constructor.args.vararg is not None:
+            return
+        needed = len(self.positional) - len(self._constructor.args.defaults)
+        if not needed <= len(names) <= len(self.positional):
+            taken = f"take {', '.join(names)}" if names else "take no positional argument"
+            found = ", ".join(self.positional) or "none"
+            raise ConfigError(
+                f"{self.path}:{self._constructor.lineno}: __init__ must {taken}, found {found};"
+                " options are keyword-only, after *"
+            )
 
     def _option(self, argument: ast.arg, default: ast.expr | None) -> Option:
         name, location = argument.arg, f"{self.path}:{argument.lineno}"
@@ -212,8 +252,12 @@ class PartSource:
 def user_part(file: str) -> PartSource:
     """Return the user-defined part in `file`; raises ConfigError if there is none."""
     path = Path(file).resolve()
+    if path.is_dir():
+        raise ConfigError(f"{file} is a folder; a user-defined part is a file, as ./my_cell.py")
     if not path.is_file():
-        raise ConfigError(f"there is no file {file}")
+        kinds = [kind for kind, registry in REGISTRIES.items() if file in registry.names()]
+        hint = f"; the {kinds[0]} {file} is built in and needs no check" if kinds else ""
+        raise ConfigError(f"there is no file {file}{hint}")
     try:
         return _part_file(path, None, path.read_bytes())
     except OSError as error:
@@ -223,8 +267,10 @@ def user_part(file: str) -> PartSource:
 class Registry:
     """The parts of one kind: the files of a package except `base` and private ones."""
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, *arguments: str) -> None:
+        """`arguments` are the positional ones of a part's constructor."""
         self.kind = kind
+        self.arguments = arguments
         self.package = package
         self.folder = Path(__file__).parent.parent.joinpath(*package.split(".")[1:])
 
@@ -260,8 +306,12 @@ class Registry:
         part in the config.
         """
         options = {"name": part} if isinstance(part, str) else dict(part)
-        part_class = self.part(options.pop("name")).load()
+        source = self.part(options.pop("name"))
+        part_class = source.load()
         try:
+            if source.module is None:
+                # Only a cell that takes the memory of the lower layer has one more.
+                source.check_arguments((*self.arguments, "has_lower_layer")[: len(wiring)])
             return part_class(*wiring, **options)
         except ConfigError as error:
             key = key or self.kind
@@ -299,12 +349,12 @@ def _parse_type(node: ast.expr | None) -> Any:
 
 
 FORMATS = Registry("format", "slotfill.data.formats")
-EMBEDDINGS = Registry("embedding", "slotfill.model.embeddings")
-CELLS = Registry("cell", "slotfill.model.cells")
-ENCODERS = Registry("encoder", "slotfill.model.encoders")
-INTENTS = Registry("intent", "slotfill.model.intents")
-TAGGERS = Registry("tagger", "slotfill.model.taggers")
-GENERATORS = Registry("generator", "slotfill.model.generators")
+EMBEDDINGS = Registry("embedding", "slotfill.model.embeddings", "vocab")
+CELLS = Registry("cell", "slotfill.model.cells", "input_size", "hidden_size", "directions")
+ENCODERS = Registry("encoder", "slotfill.model.encoders", "input_size")
+INTENTS = Registry("intent", "slotfill.model.intents", "input_size", "vocab")
+TAGGERS = Registry("tagger", "slotfill.model.taggers", "input_size", "vocab")
+GENERATORS = Registry("generator", "slotfill.model.generators", "vocab")
 LOGGERS = Registry("logger", "slotfill.training.loggers")
 
 REGISTRIES = {

@@ -32,6 +32,7 @@ KINDS = {
     "rare-names": "slot names with few examples to learn from",
     "names": "names of slots or intents that only one split has",
     "few-labels": "too few labels in valid to select an epoch",
+    "limit": "a limit of training sentences that is more than there are",
     "values": "slots of rules, synonyms and resolve that no sentence has",
 }
 """The kinds of findings, each with what they are."""

@@ -72,6 +72,13 @@ def check_values(config: Config, names: Collection[str]) -> Iterator[Finding]:
             yield Finding("values", f"{key}: the slot '{slot}' {message}")
 
 
+def check_limit(config: Config, sentences: int) -> Iterator[Finding]:
+    """Yield a finding if `data.limit` is more than the training `sentences` that there are."""
+    if (limit := config.data.limit) and 0 < sentences < limit:
+        found = format_count(sentences, "training sentence")
+        yield Finding("limit", f"data.limit: {limit:,} is more than the {found} of train; all used")
+
+
 def _compare_names(
     splits: Mapping[str, Sequence[Sentence]], labels: Mapping[str, _Labels], split: str, kind: str
 ) -> Iterator[Finding]:

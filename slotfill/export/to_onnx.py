@@ -6,12 +6,14 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from traceback import extract_tb
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from slotfill.config.registry import find_part_line
 from slotfill.data.batching import make_batch
 from slotfill.data.indexers import Indexer
 from slotfill.data.vocab import Vocab
@@ -54,7 +56,7 @@ def export_model(
     model = copy.deepcopy(model).cpu().float().eval()
     restore_steps(model)
     metadata = {"texts": dict(texts or {"scheme": vocab.scheme})}
-    with torch.no_grad(), _without_fused_attention():
+    with torch.no_grad(), _without_fused_attention(), _locate_errors():
         embedding, sizes = _export_embedding(model, vocab, metadata)
         models = {EMBEDDING: embedding, NETWORK: _export_network(model, vocab, sizes, metadata)}
     _verify(model, OnnxEngine(models, vocab), vocab)
@@ -70,6 +72,16 @@ def _without_fused_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(is_enabled)
+
+
+@contextmanager
+def _locate_errors() -> Iterator[None]:
+    """Add to an ExportError of the `with` block the line of a user-defined part that led to it."""
+    try:
+        yield
+    except ExportError as error:
+        place = find_part_line(extract_tb(error.__traceback__))
+        raise ExportError(f"{error}, in {place}" if place else str(error)) from None
 
 
 def _embeddings(model: Model) -> list[Embedding]:

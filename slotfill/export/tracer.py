@@ -22,6 +22,12 @@ from slotfill.export.operators import COMPOSITIONS, OPERATORS
 from slotfill.model.cells.base import Cell, State
 from slotfill.model.recurrence import Step, TimeMajorOrder, run_layer, run_layer_stepwise, scan
 
+_VALUES = {
+    *("bool", "item", "int", "float", "complex", "index", "tolist", "numpy", "array"),
+    *("is_nonzero", "equal", "allclose", "contains"),
+}
+"""Functions that read the values of a tensor, which are those of the example only."""
+
 
 class OnnxTracer(TorchFunctionMode):
     """Within its `with` block, whatever is computed from its inputs is added to its graph."""
@@ -48,6 +54,8 @@ class OnnxTracer(TorchFunctionMode):
         builder = self.builder
         property_getter = function.__name__ == "__get__"
         name = (function.__self__ if property_getter else function).__name__.strip("_")
+        if name in _VALUES:
+            raise ExportError(f"it reads the values of a tensor by {name}(), as a branch does")
         if name in ("shape", "size"):
             sizes = builder.shape(args[0])
             return sizes[args[1]] if args[1:] else sizes

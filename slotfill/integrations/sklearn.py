@@ -25,7 +25,7 @@ from slotfill.data.alignment import leave_out_overlaps
 from slotfill.data.findings import describe_overlaps
 from slotfill.data.schemes import slots_to_tags, tags_to_slots
 from slotfill.data.sentence import Example, Issue, Span
-from slotfill.errors import DataError, UsageError
+from slotfill.errors import DataError, UsageError, format_count
 from slotfill.evaluation.metrics import compute_prf
 from slotfill.extras import required_for
 from slotfill.runs.device import check_names
@@ -274,7 +274,8 @@ def _to_lists(X: Any, y: Any) -> tuple[list[Any], list[Any]]:
     """Return sentences and their labels; raises DataError if they are not equally many."""
     texts, labels = _to_list("X", X), _to_list("y", y)
     if len(texts) != len(labels):
-        raise DataError(f"X has {len(texts)} sentences, but y has labels of {len(labels)}")
+        found = format_count(len(texts), "sentence")
+        raise DataError(f"X has {found}, but y has labels of {len(labels)}")
     return texts, labels
 
 

@@ -6,8 +6,13 @@ A contract is a function whose name says what holds; it raises ContractError whe
 
 from __future__ import annotations
 
+import inspect
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from traceback import extract_stack, extract_tb
 from typing import Any
 
 import numpy as np
@@ -15,16 +20,22 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError, gradcheck
+from torch.overrides import TorchFunctionMode
 
 from slotfill.config.part_config import to_plain
 from slotfill.config.registry import (
     CELLS,
     EMBEDDINGS,
     ENCODERS,
+    GENERATORS,
     INTENTS,
+    REGISTRIES,
     TAGGERS,
     PartSource,
     describe_part_error,
+    find_part_line,
+    loaded_part_files,
+    trust_external_parts,
     user_part,
 )
 from slotfill.config.validate import parse_config
@@ -32,7 +43,7 @@ from slotfill.data.batching import Batch, make_batch
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
-from slotfill.errors import SlotfillError, UsageError
+from slotfill.errors import ConfigError, SlotfillError, UsageError
 from slotfill.export.builder import ExportError
 from slotfill.export.to_onnx import export_model
 from slotfill.inference.decoding import select_intents
@@ -40,7 +51,9 @@ from slotfill.model.activations import record_activations
 from slotfill.model.cells.base import Cell
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.encoders.base import Encoder
+from slotfill.model.generators.base import Generator, Terms
 from slotfill.model.intents.base import IntentHead
+from slotfill.model.layers import padding_mask
 from slotfill.model.network import Network
 from slotfill.model.recurrence import run_cell
 from slotfill.model.taggers.base import Tagger
@@ -87,6 +100,14 @@ UNKNOWN_WORDS = [
 
 class ContractError(Exception):
     """A part does not do what its kind promises; the message is one line."""
+
+
+class WrongResultError(ContractError):
+    """A result of another kind than documented, with which no other contract can be checked."""
+
+
+class NotFiniteError(WrongResultError):
+    """A result has nan or inf in it."""
 
 
 def make_vocab(scheme: str = "iob2") -> Vocab:
@@ -136,18 +157,74 @@ def _require(holds: Any, message: str) -> None:
         raise ContractError(message)
 
 
+def _require_result(holds: Any, message: str) -> None:
+    if not bool(holds):
+        raise WrongResultError(message)
+
+
 def _require_shape(tensor: Any, shape: Sequence[int], name: str) -> None:
     found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-    _require(found == tuple(shape), f"{name} must be {tuple(shape)}, found {found}")
+    _require_result(found == tuple(shape), f"{name} must be {tuple(shape)}, found {found}")
+
+
+def _require_tensor(tensor: Any, shape: Sequence[int], like: Tensor, name: str) -> None:
+    """Check that `tensor` has a shape, the type and device of `like`, and finite numbers."""
+    _require_shape(tensor, shape, name)
+    _require_type(tensor, like, name)
+    _require_finite(tensor, name)
+
+
+def _require_type(tensor: Tensor, like: Tensor, name: str) -> None:
+    expected, found = (str(each.dtype).removeprefix("torch.") for each in (like, tensor))
+    _require_result(found == expected, f"{name} must be {expected}, found {found}")
+    message = f"{name} must be on the device of its input, {like.device}, found {tensor.device}"
+    _require_result(tensor.device == like.device, message)
+
+
+def _require_finite(tensor: Tensor, name: str) -> None:
+    if not bool(tensor.isfinite().all()):
+        raise NotFiniteError(f"{name} {'are' if _is_plural(name) else 'is'} not finite")
+
+
+def _is_plural(name: str) -> bool:
+    return name.split()[1].endswith("s")  # As `the losses of the sentences`.
+
+
+def _require_requires_grad(tensor: Tensor, name: str) -> None:
+    message = f"{name} {'have' if _is_plural(name) else 'has'} no gradient: requires_grad is False"
+    _require_result(tensor.requires_grad, f"{message}, as after detach(), .data or numpy()")
+
+
+def _require_arguments(function: Callable[..., Any], arguments: Sequence[Any], names: str) -> None:
+    """Check that `function` can be called with `arguments`, which the documentation calls so."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        raise WrongResultError(f"{function.__name__}() must take {names}") from None
+
+
+def _require_pair(result: Any, name: str, parts: str) -> None:
+    is_tuple = isinstance(result, tuple)
+    found = f"a tuple of {len(result)}" if is_tuple else type(result).__name__
+    _require_result(is_tuple and len(result) == 2, f"{name} must return {parts}, found {found}")
+
+
+def _require_output_size(part: nn.Module) -> None:
+    found = getattr(part, "output_size", None)
+    message = f"__init__ must set self.output_size, an integer, found {found}"
+    _require_result(isinstance(found, int), message)
 
 
 def _require_equal(
     actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-12
 ) -> None:
+    found = type(actual).__name__
+    _require_result(isinstance(actual, Tensor), f"{message}: it must be a tensor, found {found}")
+    for tensor in (actual, expected):
+        _require_finite(tensor, "the gradient" if "gradient" in message else "the output")
     shapes = tuple(actual.shape), tuple(expected.shape)
     _require(shapes[0] == shapes[1], f"{message}: shape {shapes[0]}, not {shapes[1]}")
     difference = float((actual - expected).detach().abs().max()) if actual.numel() else 0.0
-    # Not `>`, which is false for NaN.
     _require(difference <= tolerance * max(1.0, float(expected.detach().abs().max())), message)
 
 
@@ -155,6 +232,10 @@ def _require_gradient(function: Callable[..., Any], *tensors: Tensor) -> None:
     try:
         gradcheck(function, tensors, fast_mode=True)
     except GradcheckError:
+        outputs = function(*tensors)
+        _require_finite(outputs, "the output")
+        for gradient in torch.autograd.grad(outputs.sum(), tensors, materialize_grads=True):
+            _require_finite(gradient, "the gradient")
         raise ContractError("the gradient differs from the numerical gradient") from None
 
 
@@ -178,35 +259,69 @@ def _run(cell: Cell, x: Tensor) -> Tensor:
 
 
 def _stepwise(cell: Cell, x: Tensor) -> Tensor:
-    """Return the outputs, computed one step at a time, with all shapes checked."""
+    """Return the outputs, computed one step at a time, with all shapes and types checked."""
     directions, time, batch, size = x.shape
-    projected = cell.project(x.reshape(directions, time * batch, size))
-    rows = time * batch
-    leading = tuple(projected.shape[:2])
-    _require(
-        leading == (directions, rows),
-        f"project() must return ({directions}, {rows}, size) for {tuple(x.flatten(1, 2).shape)},"
-        f" found {tuple(projected.shape)}",
+    rows = x.reshape(directions, time * batch, size)
+    _require_arguments(cell.project, [rows], "x")
+    projected = cell.project(rows)
+    is_tensor = isinstance(projected, Tensor)
+    found = tuple(projected.shape) if is_tensor else type(projected).__name__
+    _require_result(
+        is_tensor and projected.dim() == 3 and projected.shape[:2] == rows.shape[:2],
+        f"project() must return ({directions}, {time * batch}, size) for {tuple(rows.shape)},"
+        f" found {found}",
     )
+    _require_type(projected, x, "the output of project()")
     projected = projected.view(directions, time, batch, -1)
+    _require_arguments(cell.initial_state, [projected[:, 0]], "projected")
     state = cell.initial_state(projected[:, 0])
-    _require(isinstance(state, tuple), f"a state must be a tuple, found {type(state).__name__}")
-    shapes = [tuple(tensor.shape) for tensor in state]
+    _require_state(state, "the state of initial_state()")
+    for tensor in state:
+        if tensor.is_floating_point():
+            _require_type(tensor, x, "the state of initial_state()")
+    _require_arguments(cell.step, [projected[:, 0], state], "projected and state")
+    first = [(tuple(tensor.shape), tensor) for tensor in state]
     outputs = []
     for step in range(time):
-        h, state = cell.step(projected[:, step], state)
-        _require_shape(h, (directions, batch, cell.hidden_size), "the output of step()")
+        result = cell.step(projected[:, step], state)
+        _require_pair(result, "step()", "the output and the next state")
+        h, state = result
+        name = "the output of step()"
+        _require_tensor(h, (directions, batch, cell.hidden_size), x, name)
+        _require_state(state, "the next state of step()")
+        shapes = [shape for shape, _ in first]
         found = [tuple(tensor.shape) for tensor in state]
-        _require(
+        _require_result(
             found == shapes, f"step() must keep the shapes of the state, {shapes}, found {found}"
         )
+        for tensor, (_, before) in zip(state, first, strict=True):
+            _require_type(tensor, before, "the next state of step()")
+        if x.requires_grad:
+            _require_requires_grad(h, name)
+            numbers = [tensor for tensor in state if tensor.is_floating_point()]
+            kept = any(tensor.requires_grad for tensor in numbers)
+            # A state that is never changed, as of a cell without one, needs no gradient.
+            if not kept and any((tensor != 0).any() for tensor in numbers):
+                _require_requires_grad(numbers[0], "the next state of step()")
         outputs.append(h)
     return torch.stack(outputs, dim=1)
 
 
+def _require_state(state: Any, name: str) -> None:
+    is_tuple = isinstance(state, tuple)
+    found = type(state).__name__
+    if is_tuple and state:
+        found = f"a tuple of {type(state[0]).__name__}"
+    is_state = is_tuple and all(isinstance(tensor, Tensor) for tensor in state)
+    _require_result(is_state, f"{name} must be a tuple of tensors, as (h,), found {found}")
+
+
 def cell_has_the_documented_shapes(part: Part) -> None:
+    """In the precision of training, and in 64 bits, in which the other contracts are checked."""
     for directions in (1, 2):
-        _stepwise(_build_cell(part, directions), _cell_inputs(directions))
+        cell, x = _build_cell(part, directions), _cell_inputs(directions)
+        _stepwise(cell.float(), x.float().requires_grad_())
+        _stepwise(cell.double(), x)
 
 
 def cell_computes_sequences_as_steps(part: Part) -> None:
@@ -296,8 +411,15 @@ def _build_encoder(part: Part) -> Encoder:
 
 def encoder_has_the_documented_shapes(part: Part) -> None:
     encoder, (x, lengths) = _build_encoder(part), make_inputs(INPUT)
-    outputs = encoder(x, lengths)
-    _require_shape(outputs, (*x.shape[:2], encoder.output_size), "the output")
+    _require_output_size(encoder)
+    _require_arguments(encoder.forward, [x, lengths], "x and lengths")
+    shape = (*x.shape[:2], encoder.output_size)
+    name = "the output of forward()"
+    outputs = encoder.float()(x.float().requires_grad_(), lengths)
+    _require_tensor(outputs, shape, x.float(), name)
+    _require_requires_grad(outputs, name)
+    outputs = encoder.double()(x, lengths)
+    _require_tensor(outputs, shape, x, name)
     for row, length in zip(outputs, lengths, strict=True):
         _require((row[length:] == 0).all(), "the output must be zero at padding")
     _require((outputs != 0).any(), "the output is zero at all tokens")
@@ -377,11 +499,15 @@ def _build_tagger(
 def tagger_has_the_documented_shapes(part: Part) -> None:
     tagger, vocab, hidden, lengths, tags = _build_tagger(part)
     count = len(vocab.tags)
-    emissions = tagger(hidden, lengths)
-    _require_shape(emissions, (*hidden.shape[:2], count), "the emissions")
-    _require(emissions.isfinite().all(), "the emissions must be finite")
-    losses = tagger.loss(tagger(hidden, lengths, tags), lengths, tags)
-    _require_shape(losses, lengths.shape, "the losses of the sentences")
+    _require_arguments(tagger.forward, [hidden, lengths, tags], "hidden, lengths and tags=None")
+    _require_arguments(tagger.forward, [hidden, lengths], "hidden, lengths and tags=None")
+    for inputs in (hidden.float().requires_grad_(), hidden):
+        emissions = tagger.to(inputs.dtype)(inputs, lengths)
+        _require_tensor(emissions, (*hidden.shape[:2], count), inputs, "the emissions")
+        losses = tagger.loss(tagger(inputs, lengths, tags), lengths, tags)
+        _require_tensor(losses, lengths.shape, inputs, "the losses of the sentences")
+        if inputs.requires_grad:
+            _require_requires_grad(losses, "the loss")
     _require((losses > 0).all(), "the loss of a sentence must be above 0")
     if (transitions := tagger.transitions()) is not None:
         for name, shape in (("start", (count,)), ("matrix", (count, count)), ("end", (count,))):
@@ -418,6 +544,28 @@ def tagger_has_the_numerical_gradient(part: Part) -> None:
 # Embeddings
 
 
+def embedding_has_the_documented_shapes(part: Part) -> None:
+    embedding: Embedding = EMBEDDINGS.build(part, make_vocab()).eval()
+    randomize(embedding, 1)
+    _require_output_size(embedding)
+    indexer = getattr(embedding, "indexer", None)
+    message = f"__init__ must set self.indexer, which has the method index(), found {indexer}"
+    _require_result(callable(getattr(indexer, "index", None)), message)
+    sentences = _sentences()
+    arrays = embedding.indexer.index(sentences)
+    is_arrays = isinstance(arrays, tuple | list) and all(
+        isinstance(each, np.ndarray) for each in arrays
+    )
+    message = "the indexer's index() must return a tuple of NumPy arrays"
+    _require_result(is_arrays, f"{message}, found {type(arrays).__name__}")
+    tensors = [*map(torch.from_numpy, arrays)]
+    names = f"{len(tensors)} tensors, those of its indexer"
+    _require_arguments(embedding.forward, tensors, names)
+    vectors = embedding(*tensors)
+    shape = (len(sentences), max(map(len, sentences)), embedding.output_size)
+    _require_tensor(vectors, shape, torch.zeros(()), "the vectors")
+
+
 def embedding_is_independent_of_the_batch(part: Part) -> None:
     embedding: Embedding = EMBEDDINGS.build(part, make_vocab()).double().eval()
     randomize(embedding, 1)
@@ -429,9 +577,8 @@ def embedding_is_independent_of_the_batch(part: Part) -> None:
         _require_shape(vectors, shape, "the vectors")
         return vectors
 
-    sentences = [sentence.tokens for sentence in SENTENCES] + UNKNOWN_WORDS
+    sentences = _sentences()
     together = embed(sentences)
-    _require(together.isfinite().all(), "the vectors must be finite")
     for tokens, row in zip(sentences, together, strict=True):
         message = "the vectors of a sentence depend on the others of the batch"
         _require_equal(embed([tokens])[0], row[: len(tokens)], message)
@@ -453,9 +600,23 @@ def _build_intent(part: Part, several: bool) -> tuple[IntentHead, Tensor, Tensor
 def intent_head_has_the_documented_shapes(part: Part) -> None:
     for several in (True, False):
         head, hidden, lengths, intents = _build_intent(part, several)
-        seen, scores = head(hidden, lengths)
-        _require_shape(seen, (*hidden.shape[:2], head.output_size), "the input of the tagger")
-        _require_shape(scores, intents.shape, "the scores of the intents")
+        _require_output_size(head)
+        mask = padding_mask(lengths, hidden.shape[1])
+        for inputs in (hidden.float().requires_grad_(), hidden):
+            head.to(inputs.dtype)
+            if type(head).forward is IntentHead.forward:
+                _require_arguments(head.pool, [inputs, mask], "hidden and mask")
+                shape = (len(lengths), head.linear.in_features)
+                _require_tensor(head.pool(inputs, mask), shape, inputs, "the output of pool()")
+            _require_arguments(head.forward, [inputs, lengths], "hidden and lengths")
+            result = head(inputs, lengths)
+            _require_pair(result, "forward()", "the tagger's input and the scores of the intents")
+            seen, scores = result
+            shape = (*hidden.shape[:2], head.output_size)
+            _require_tensor(seen, shape, inputs, "the input of the tagger")
+            _require_tensor(scores, intents.shape, inputs, "the scores of the intents")
+            if inputs.requires_grad:
+                _require_requires_grad(scores, "the scores of the intents")
         _require(
             (seen[:, :, :INPUT] == hidden).all(), "the tagger's input must begin with the states"
         )
@@ -503,6 +664,34 @@ def intent_head_has_the_numerical_gradient(part: Part) -> None:
         _require_gradient(loss, hidden.requires_grad_(), *head.parameters())
 
 
+# Generators
+
+
+def generator_has_the_documented_shapes(part: Part) -> None:
+    generator: Generator = GENERATORS.build(part, make_vocab()).eval()
+    network = Network(make_vocab(), ["word"], "feedforward", "softmax")
+    symbols, lengths = generator.encode(make_labelled_batch(network, make_vocab(), SENTENCES))
+    like, count = torch.zeros(()), len(SENTENCES)
+    _require_arguments(generator.terms, [symbols, lengths], "symbols and lengths")
+    terms = generator.terms(symbols, lengths)
+    found = type(terms).__name__
+    _require_result(isinstance(terms, Terms), f"terms() must return Terms, found {found}")
+    for name, tensor in terms._asdict().items():
+        _require_tensor(tensor, (count,), like, f"{name} of terms()")
+    _require_requires_grad(terms.log_likelihood, "log_likelihood of terms()")
+    random = torch.Generator().manual_seed(1)
+    _require_arguments(generator.start, [count, random], "batch and random")
+    memory = generator.start(count, random)
+    previous = torch.zeros(count, dtype=torch.long)
+    _require_arguments(generator.next, [previous, memory, random], "previous, memory and random")
+    for _ in range(2):
+        result = generator.next(previous, memory, random)
+        _require_pair(result, "next()", "the states of the next symbols and the memory")
+        states, memory = result
+        shape = (count, generator.projection.in_features)
+        _require_tensor(states, shape, like, "the states of next()")
+
+
 # Networks
 
 Parts = Sequence[Any]
@@ -530,7 +719,7 @@ def network_is_independent_of_the_batch(parts: Parts) -> None:
     sentences = [sentence.tokens for sentence in SENTENCES[:4]] + UNKNOWN_WORDS
     together = model.emissions(make_batch(sentences, model.indexers))
     _require(together.dtype == np.float32, f"emissions must be float32, found {together.dtype}")
-    _require(np.isfinite(together).all(), "the emissions must be finite")
+    _require_finite(torch.from_numpy(together), "the emissions")
     for position in (0, 2, 5, 6):
         tokens = sentences[position]
         alone = model.emissions(make_batch([tokens], model.indexers))
@@ -557,7 +746,7 @@ def network_has_the_numerical_gradient_for_every_parameter(parts: Parts) -> None
     gradients = torch.autograd.grad(model.loss(batch), parameters, allow_unused=True)
     for name, gradient in zip(named, gradients, strict=True):
         _require(gradient is not None, f"{name} has no gradient")
-        _require(gradient.isfinite().all(), f"the gradient of {name} is not finite")
+        _require_finite(gradient, f"the gradient of {name}")
         _require((gradient != 0).any(), f"the gradient of {name} is 0")
     start = [parameter.detach().clone() for parameter in parameters]
     randomize(model, 0)
@@ -617,6 +806,20 @@ def network_is_exported(parts: Parts) -> None:
 # All kinds
 
 
+def part_has_keyword_only_options(source: PartSource) -> None:
+    """Its positional arguments are those that slotfill passes; YAML can set no others."""
+    arguments = REGISTRIES[_kind(source)].arguments
+    if getattr(source.load(), "takes_lower_memory", False):
+        arguments += ("has_lower_layer",)
+    try:
+        source.check_arguments(arguments)
+    except ConfigError as error:
+        raise WrongResultError(str(error)) from None
+    for option in source.positional[len(arguments) :]:
+        taken = ", ".join(("self", *arguments, "*", option))
+        raise ContractError(f"the option '{option}' must be keyword-only, as __init__({taken})")
+
+
 def part_is_documented(source: PartSource) -> None:
     """It has a summary, and each option its meaning."""
     _require(
@@ -651,12 +854,13 @@ PART_CONTRACTS: dict[str, list[Contract]] = {
         tagger_is_independent_of_the_batch,
         tagger_has_the_numerical_gradient,
     ],
-    "embedding": [embedding_is_independent_of_the_batch],
+    "embedding": [embedding_has_the_documented_shapes, embedding_is_independent_of_the_batch],
     "intent": [
         intent_head_has_the_documented_shapes,
         intent_head_is_independent_of_batch_and_padding,
         intent_head_has_the_numerical_gradient,
     ],
+    "generator": [generator_has_the_documented_shapes],
 }
 """The contracts of a part on its own, by kind; the first is what the others rest on."""
 
@@ -675,6 +879,7 @@ _BASES: dict[str, tuple[type, str]] = {
     "tagger": (Tagger, "tagger"),
     "embedding": (Embedding, "embedding"),
     "intent": (IntentHead, "intent"),
+    "generator": (Generator, "generator"),
 }
 """The base class of each kind, and its key in a config."""
 
@@ -682,9 +887,9 @@ _BASES: dict[str, tuple[type, str]] = {
 def check_contracts(file: str, options: Sequence[str] = ()) -> Iterator[tuple[str, str | None]]:
     """Return the contracts of the user-defined part in `file`, checked one after another.
 
-    Each is its name and the problem, in one line, or None if it holds. Nothing is checked after the
-    first contract if that does not hold, nor after an exception, which others would raise again.
-    `options` of the part are written `KEY=VALUE`.
+    Each is its name and the problem, in one line, or None if it holds. Nothing is checked after a
+    result that is none, as of a wrong shape or not finite, nor after an exception, which others
+    would raise again. `options` of the part are written `KEY=VALUE`.
 
     Raises:
         UsageError: the file may not be executed, or has a part without contracts.
@@ -692,13 +897,12 @@ def check_contracts(file: str, options: Sequence[str] = ()) -> Iterator[tuple[st
         RunError: running the file fails.
     """
     source = user_part(file)
-    loaded = source.load()
-    kind = next((kind for kind, (base, _) in _BASES.items() if issubclass(loaded, base)), None)
-    if kind is None:
+    kind = _kind(source)
+    if not kind:
         allowed = ", ".join(base.__name__ for base, _ in _BASES.values())
         raise UsageError(
-            f"{file}: {loaded.__name__} has no contracts to check; it must be derived from one of"
-            f" {allowed}"
+            f"{file}: {source.load().__name__} has no contracts to check; it must be derived from"
+            f" one of {allowed}"
         )
     key = _BASES[kind][1]
     named = {"name": file}
@@ -710,26 +914,89 @@ def check_contracts(file: str, options: Sequence[str] = ()) -> Iterator[tuple[st
     return _check(source, kind, part if inner is None else part[inner])
 
 
+def explain_part_error(error: Exception) -> str | None:
+    """Return what the user-defined part that led to `error` returns not as documented, in one line.
+
+    None if nothing is found, with the default values of its options, or it raises an exception.
+    """
+    files = loaded_part_files()
+    frames = [frame.filename for frame in extract_tb(error.__traceback__)]
+    for file in [file for file in files if file in frames] or reversed(files):
+        with suppress(Exception), trust_external_parts():
+            for _, problem in islice(check_contracts(file), 2):
+                if problem is not None and " failed with " not in problem:
+                    return problem if file in problem else f"{file}: {problem}"
+    return None
+
+
+def _kind(source: PartSource) -> str:
+    """Return the kind of a part by its class, or nothing."""
+    loaded = source.load()
+    return next((kind for kind, (base, _) in _BASES.items() if issubclass(loaded, base)), "")
+
+
 def _check(source: PartSource, kind: str, part: Part) -> Iterator[tuple[str, str | None]]:
     parts = _make_parts(kind, part)
-    checks: list[tuple[Contract, Any]] = [(contract, part) for contract in PART_CONTRACTS[kind]]
-    checks += [(contract, parts) for contract in (*NETWORK_CONTRACTS, network_is_exported)]
+    checks: list[tuple[Contract, Any]] = [(part_has_keyword_only_options, source)]
+    checks += [(contract, part) for contract in PART_CONTRACTS[kind]]
+    if kind != "generator":
+        checks += [(contract, parts) for contract in (*NETWORK_CONTRACTS, network_is_exported)]
     checks.append((part_is_documented, source))
     for contract, subject in checks:
         name = contract.__name__.replace("_", " ")
         try:
-            contract(subject)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Of torch, on what it could do faster.
+                contract(subject)
         except ContractError as error:
-            yield name, str(error)
-            if contract is checks[0][0]:
+            place = ""
+            if isinstance(error, NotFiniteError):
+                place = _find_not_finite(contract, subject)
+            yield name, f"{error}{place}"
+            if isinstance(error, WrongResultError) or contract is PART_CONTRACTS[kind][0]:
                 return
         except SlotfillError:
             raise
-        except Exception as error:
-            yield name, describe_part_error(error)
+        except (Exception, SystemExit) as error:
+            if (problem := describe_part_error(error)) is None:
+                raise
+            yield name, problem
             return
         else:
             yield name, None
+
+
+class _NotFiniteFinder(TorchFunctionMode):
+    """Within its block, notes where a part's file first computes nan, and where inf."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: dict[str, str] = {}
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor) and tensor.is_floating_point():
+                for kind, found in (("nan", tensor.isnan()), ("inf", tensor.isinf())):
+                    place = find_part_line(extract_stack()) if bool(found.any()) else ""
+                    if place:
+                        self.places.setdefault(kind, place)
+        return result
+
+
+def _find_not_finite(contract: Contract, subject: Any) -> str:
+    """Return the end of a message on a result that is not finite: where it was, if that is known.
+
+    An inf may be meant, as a mask is, so that a nan is named first.
+    """
+    finder = _NotFiniteFinder()
+    with suppress(Exception), finder:
+        contract(subject)
+    for kind, place in sorted(finder.places.items(), reverse=True):
+        return f"; the first {kind} comes from {place}"
+    return ""
 
 
 def _make_parts(kind: str, part: Part) -> Parts:
@@ -741,6 +1008,6 @@ def _make_parts(kind: str, part: Part) -> Parts:
         parts[0] = [part]
     elif kind == "intent":
         parts.append(part)
-    elif kind != "cell":
+    elif kind in ("encoder", "tagger"):
         parts[("encoder", "tagger").index(kind) + 1] = part
     return parts

@@ -124,7 +124,7 @@ def infer_config(source: Path, out: Path) -> tuple[dict[Path, str], list[str]]:
     lines += known.lines
     reasons += known.reasons
     budget = resolve_budget(TrainConfig(), count)
-    sizes = f"at most {budget.epochs:,} epochs in batches of {budget.batch_size}"
+    sizes = f"at most {format_count(budget.epochs, 'epoch')} in batches of {budget.batch_size}"
     lines.append(f"# {sizes}, for so many sentences; train.epochs changes it")
     reasons.append(f"train: {sizes}, for {format_count(count, 'sentence')}")
     if resolvable := _find_resolvable(slots):

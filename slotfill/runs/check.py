@@ -14,7 +14,7 @@ from slotfill.data.findings import Finding, find_problems, sort_by_place
 from slotfill.data.folders import split_name
 from slotfill.data.report import DataReport, describe_data
 from slotfill.data.sentence import intent_names
-from slotfill.data.split_findings import check_splits, check_values
+from slotfill.data.split_findings import check_limit, check_splits, check_values
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, read_text, split_names
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues
@@ -129,6 +129,7 @@ def find_all(config: Config, splits: Mapping[str, ReadResult]) -> list[Finding]:
     return [
         *(compared if config.generator is None else ()),
         *check_values(config, slot_names),
+        *check_limit(config, len(corpus["train"]) - splits["train"].earlier[0]),
         *find_problems(splits),
     ]
 

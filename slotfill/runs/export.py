@@ -55,6 +55,19 @@ def export_run(
     return [path / name for name in exported], scores
 
 
+def find_export_problem(path: Path) -> str:
+    """Return why the run in the folder `path` cannot be exported, or nothing if it can.
+
+    Raises what `load_run` raises, as where its user-defined part may not be executed.
+    """
+    run = load_run(path, engine="torch")
+    try:
+        export_model(cast(Model, run.engine), run.vocab)
+    except ExportError as error:
+        return str(error)
+    return ""
+
+
 def _scores(run: Run, before: OnnxEngine, after: OnnxEngine) -> Scores:
     """Return the scores of both engines by split; none if the run's sentences are missing."""
     data = run.config.data

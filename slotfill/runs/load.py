@@ -9,10 +9,13 @@ called `NAME.partial` and holds `checkpoint/` for `--resume`.
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +23,7 @@ from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
 from slotfill.extras import required_for
-from slotfill.files import parse_json
+from slotfill.files import parse_json, shorten_path
 from slotfill.inference.calibration import UNCALIBRATED, Calibration
 from slotfill.inference.engine import Engine
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
@@ -36,7 +39,7 @@ from slotfill.runs.manifest import (
     RunFiles,
     is_zip,
 )
-from slotfill.runs.sources import SOURCES, check_sources
+from slotfill.runs.sources import SOURCES, check_sources, find_edited
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from slotfill.evaluation.metrics import EvaluationResult
     from slotfill.model.ensemble import Model
     from slotfill.model.generators.base import Generator
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -135,6 +140,8 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     if use_onnx and device == "cuda":
         raise UsageError("engine onnx computes on the CPU, not on cuda; use engine torch")
     if use_onnx and not exported:
+        if problem := _find_export_problem(path):
+            raise UsageError(f"{path} cannot be exported: {problem}; use engine torch")
         raise UsageError(
             f"{path} has no {' and '.join(ONNX)}; write them with: slotfill export {path}, or use"
             " engine torch"
@@ -152,6 +159,7 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     if files.has(CALIBRATION):
         calibration = parse_calibration(files[CALIBRATION], path)
     if use_onnx:
+        _warn_of_edited_parts(files)
         onnx = OnnxEngine(files, vocab, path)
         return Run(files, vocab, onnx, onnx.texts["scheme"], calibration)
     config = parse_run_config(config_text, path)
@@ -233,6 +241,29 @@ def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model | Gene
 def _check_sources(files: RunFiles, parts: Sequence[str]) -> None:
     content = files[SOURCES] if parts and files.has(SOURCES) else None
     check_sources(files.path / SOURCES, content, parts)
+
+
+def _find_export_problem(path: Path) -> str:
+    """Return why a run cannot be exported, or nothing if it can or that cannot be found out."""
+    with suppress(ImportError, SlotfillError):
+        from slotfill.runs.export import find_export_problem
+
+        return find_export_problem(path)
+    return ""
+
+
+def _warn_of_edited_parts(files: RunFiles) -> None:
+    """Log which user-defined parts have been edited since, as ONNX predicts without their code."""
+    if files.is_packed or not files.has(SOURCES) or parent_process() is not None:
+        return
+    for file in find_edited(files.path / SOURCES, files[SOURCES]):
+        _warn_once(
+            f"{shorten_path(file)}: is not what {files.path} was trained with; the network that was"
+            " trained is used"
+        )
+
+
+_warn_once = cache(logger.warning)
 
 
 def _describe_tensors(tensors: dict[str, Tensor]) -> dict[str, str]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
+from typing import Any
 
 from slotfill.config.registry import user_part
 from slotfill.errors import ConfigError, RunError, SlotfillError
@@ -12,6 +16,9 @@ from slotfill.files import parse_json, shorten_path
 
 SOURCES = "parts.json"
 """The file of a run with the sources of its user-defined parts; without any, there is none."""
+
+MAX_SOURCE = 2**20
+"""In bytes; a file that has grown beyond it is not read to be compared."""
 
 _SHAPE = {str: {"sha256": str, "source": str}}
 
@@ -37,10 +44,7 @@ def check_sources(
         content: Its content; None if there is none.
         hint: What to do instead of restoring the file.
     """
-    try:
-        saved = {} if content is None else parse_json(content, _SHAPE)
-    except ValueError as problem:
-        raise error(f"{path}: {problem}; {hint}") from None
+    saved = {} if content is None else _parse(path, content, hint, error)
     for file in files:
         try:
             checksum = user_part(file).checksum
@@ -51,3 +55,32 @@ def check_sources(
             raise error(
                 f"{shorten_path(file)}: is not what {path.parent} was trained with; {restore}{hint}"
             )
+
+
+def find_edited(path: Path, content: bytes) -> Iterator[str]:
+    """Yield the files in the parts.json `path`, of this `content`, that were edited since.
+
+    A file that is gone, as on another machine, or cannot be read, is none of them.
+    """
+    for file, part in _parse(path, content).items():
+        with suppress(OSError, ValueError):
+            status = Path(file).stat()
+            is_small = status.st_size <= MAX_SOURCE
+            if S_ISREG(status.st_mode) and not (
+                is_small and sha256(Path(file).read_bytes()).hexdigest() == part["sha256"]
+            ):
+                yield file
+
+
+def _parse(
+    path: Path,
+    content: bytes,
+    hint: str = "train the run again",
+    error: type[SlotfillError] = RunError,
+) -> dict[str, dict[str, Any]]:
+    """Return the content of parts.json; raises `error` with `hint` if it is not valid."""
+    try:
+        parts: dict[str, dict[str, Any]] = parse_json(content, _SHAPE)
+    except ValueError as problem:
+        raise error(f"{path}: {problem}; {hint}") from None
+    return parts

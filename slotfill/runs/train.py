@@ -18,7 +18,7 @@ from slotfill.config.registry import LOGGERS
 from slotfill.data.findings import find_left_out
 from slotfill.data.indexers import Coverage, compute_coverage
 from slotfill.data.sentence import Sentence
-from slotfill.data.split_findings import check_splits, check_values
+from slotfill.data.split_findings import check_limit, check_splits, check_values
 from slotfill.data.splits import SPLITS, fit_tokenizer, read_split, read_text, split_names
 from slotfill.data.stored import StoredSentences
 from slotfill.data.tokenizers import Tokenizer
@@ -272,7 +272,9 @@ def train(
     if config.generator is None:
         findings += check_splits(corpus, intents=bool(config.intent))
     names = {slot.name for sentence in corpus["train"] for slot in sentence.slots or ()}
-    for finding in [*findings, *check_values(config, names)]:
+    findings += check_values(config, names)
+    findings += check_limit(config, len(corpus["train"]) - results["train"].earlier[0])
+    for finding in findings:
         if base is None or finding.kind != "few-labels":  # Its last epoch is kept anyway.
             on_finding(finding.message)
     loggers: list[Logger] = [

@@ -285,6 +285,23 @@ def test_wrong_use_is_one_line(words, line, cli):
     assert (result.code, result.out, result.err) == (2, "", line)
 
 
+@pytest.mark.parametrize(
+    ("words", "quoted"),
+    [
+        ("encoder.cell={name: slstm, heads: 1} train.epochs=1", "{name: slstm, heads: 1}"),
+        ("train.epochs=1 encoder.cell={name: {a: b}}", "{name: {a: b}}"),
+        ("encoder.cell=name:slstm encoder.cell=heads:1", "{name: slstm, heads: 1}"),
+        ("encoder.cell=[a, b]", "[a, b]"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "train"])
+def test_a_value_that_the_shell_has_split_is_one_line(command, words, quoted, cli):
+    result = cli(command, "taipei", *words.split())
+    message = "slotfill: the shell has split encoder.cell, which needs quotes: '"
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"{message}encoder.cell={quoted}'\n"
+
+
 def test_convert_messages_name_its_options(cli, tmp_path):
     source = tmp_path / "a.conll"
     source.write_text("Oslo\tS-city\n")

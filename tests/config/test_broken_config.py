@@ -159,6 +159,18 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["1: train.learning_rate: must be a finite number, found inf"],
     ),
     (
+        "numbers that 32 bits cannot hold",
+        "train: {learning_rate: 1e40, slot_weights: {a: 1.0}}\n",
+        ["encoder.cell={name: mingru, gate_bias: -1e39}", "train.weight_decay=1e-50"],
+        [
+            "1: train.learning_rate: must be at most 3.4e+38, as 32-bit numbers are, found 1e+40",
+            "command line: encoder.cell.gate_bias: must be at least -3.4e+38, as 32-bit numbers"
+            " are, found -1e+39",
+            "command line: train.weight_decay: must be 0 or at least 1.18e-38, as 32-bit numbers"
+            " are, found 1e-50",
+        ],
+    ),
+    (
         "an option out of range",
         "encoder: {name: recurrent, dropout: 1}\n",
         [],

@@ -253,7 +253,12 @@ def test_a_limit_draws_training_sentences_and_no_others(corpus):
 
 
 def test_a_limit_is_used_by_commands(desk, cli):
-    assert cli("train", "tiny.yaml", "train.epochs=1", "data.limit=6", "--out", "run").code == 0
+    result = cli("train", "tiny.yaml", "train.epochs=1", "data.limit=6", "--out", "run")
+    assert (result.code, "data.limit: " in result.out) == (0, False)
+    result = cli("check", "tiny.yaml", "data.limit=41")
+    message = "data.limit: 41 is more than the 40 training sentences of train; all used"
+    assert message in result.out
+    assert "data.limit" not in cli("check", "tiny.yaml", "data.limit=40").out
     assert "limit: 6" in (desk / "run" / "config.yaml").read_text()
     for option in (["--folds", "2"], ["--percentages", "50,100"]):
         result = cli("compare", "tiny.yaml", "data.limit=6", *option)

@@ -213,7 +213,7 @@ SPAN = [("city", 0, 4)]
 @pytest.mark.parametrize(
     ("X", "y", "message"),
     [
-        (["Oslo"], [], "X has 1 sentences, but y has labels of 0"),
+        (["Oslo"], [], "X has 1 sentence, but y has labels of 0"),
         ([], [], "X has no sentences"),
         (["Oslo", 3], [SPAN, []], "X[1]: must be a text as in fit, found 3"),
         (["Oslo"], [["B-c"]], "y[0]: a span is (name, start, end) with integers, found 'B-c'"),

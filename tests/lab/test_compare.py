@@ -166,7 +166,7 @@ def test_a_config_is_compared_with_its_own_variants(desk, cli):
         cells.append(parse_config(text, "x").encoders[0]["cell"]["name"])
     assert cells == ["lstm", "elman", "gru"]
     for variant, message in [
-        ("tiny.yaml", "--with 'tiny.yaml': must be overrides parted by spaces"),
+        ("tiny.yaml", "--with 'tiny.yaml': must be overrides separated by spaces"),
         ("", "--with '': must be overrides"),
         ("'x", "--with 'x: No closing quotation"),
         ("encoder.cel=gru", "encoder.cel: unknown key; did you mean 'cell'?"),

@@ -6,6 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from slotfill.config.registry import trust_external_parts, user_part
+from slotfill.lab.contracts import (
+    ContractError,
+    network_is_exported,
+    part_has_keyword_only_options,
+)
+
 CELL = '''"""Gated cell.
 
     h_t = f * h_{t-1} + (1 - f) * tanh(x_t W)
@@ -118,7 +125,7 @@ def test_the_contracts_of_a_correct_part_hold(check):
             "the class's docstring must begin with a sentence",
         ),
         (
-            CELL.replace("g.tanh()", "torch.special.erfcx(g)"),
+            CELL.replace("g.tanh()", "torch.special.i0e(g)"),
             "network is exported",
             "cannot be exported, so that torch predicts: there is no ONNX operator for torch's",
         ),
@@ -133,7 +140,7 @@ def test_the_contracts_of_a_correct_part_hold(check):
 )
 def test_a_broken_contract_is_one_line(check, code, wrong, message):
     result = check(code, "--trust")
-    lines = [line for line in result.err.splitlines() if f" not: {wrong}: " in line]
+    lines = [line for line in result.err.splitlines() if f": FAILED {wrong}: " in line]
     assert result.code == 1 and len(lines) == 1 and message in lines[0]
     assert f"mine.py: {wrong}\n" not in result.out and "mine.py: ok" not in result.out
 
@@ -158,12 +165,103 @@ class Mine(Word):
 """
     assert check(code, "--trust").out.endswith("mine.py: ok\n")
     result = check(code, "scale=0.0", "--trust")
-    assert "embedding is independent of the batch: the vectors must be finite" in result.err
+    assert (
+        "FAILED embedding has the documented shapes: the vectors are not finite; the" in result.err
+    )
+    assert "mine.py:16: forward()\n" in result.err
 
 
-def test_nothing_is_checked_after_a_wrong_shape(check):
-    result = check(CELL.replace("return h, (h,)", "return h[0], (h,)"), "--trust")
-    assert (result.out, result.err.count("\n")) == ("", 1)
+def returned(results, code=CELL):
+    return code.replace("return h, (h,)", results)
+
+
+INTENT = """'''Mean.'''
+from slotfill.model.intents.mean import Mean
+
+
+class Mine(Mean):
+    '''Mean.'''
+
+    def pool(self, hidden, mask):
+        return hidden
+"""
+GENERATOR = """'''Generator.'''
+from slotfill.parts import Generator
+
+
+class Mine(Generator):
+    '''Generator.'''
+
+    def __init__(self, vocab):
+        super().__init__(vocab, 4, 4, 0.0)
+
+    def terms(self, symbols, lengths):
+        return self.embed(symbols)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (returned("return h[0], (h,)"), "the output of step() must be (1, 2, 6), found (2, 6)"),
+        (
+            returned("return h / 0, (h,)"),
+            "the output of step() is not finite; the first inf comes from {file}:24: step()",
+        ),
+        (
+            CELL.replace("g.tanh()", "(3 * g).erfinv()"),
+            "the output of step() is not finite; the first nan comes from {file}:21: step()",
+        ),
+        (returned("return h.double(), (h,)"), "output of step() must be float32, found float64"),
+        (returned("return h.float(), (h,)"), "output of step() must be float64, found float32"),
+        (returned("return h, (h.double(),)"), "state of step() must be float32, found float64"),
+        (
+            returned("return h.detach(), (h,)"),
+            "the output of step() has no gradient: requires_grad",
+        ),
+        (returned("return h, (h.detach(),)"), "the next state of step() has no gradient"),
+        (returned("return h"), "step() must return the output and the next state, found Tensor"),
+        (returned("pass"), "step() must return the output and the next state, found NoneType"),
+        (returned("return h, h"), "the next state of step() must be a tuple of tensors, as (h,)"),
+        (CELL.replace("projected, state)", "x)", 1), "step() must take projected and state"),
+        (
+            CELL.replace("(self, input_size, hidden_size, directions=1)", "(self, *, a: int = 1)"),
+            "__init__ must take input_size, hidden_size, directions, found none; options are",
+        ),
+        (ENCODER.replace("return x * self", "return x, self"), "(5, 7, 2), found tuple"),
+        (ENCODER.replace("x, lengths)", "x)", 1), "forward() must take x and lengths"),
+        (ENCODER.replace("output_size =", "size ="), "__init__ must set self.output_size, an int"),
+        (TAGGER.replace(", tags=None", ""), "forward() must take hidden, lengths and tags=None"),
+        (INTENT, "the output of pool() must be (6, 4), found (6, 9, 2)"),
+        (GENERATOR, "terms() must return Terms, found Tensor"),
+        (CELL.replace("(h,) = state", "raise SystemExit(5)"), "step() failed with SystemExit: 5"),
+    ],
+)
+def test_nothing_is_checked_after_a_wrong_result(check, code, message):
+    result = check(code, "--trust")
+    message = message.format(file=Path("mine.py").resolve())
+    assert (result.code, result.err.count("\n")) == (1, 1) and message in result.err, result.err
+    assert result.out in ("", "mine.py: part has keyword only options\n")
+
+
+def test_an_option_must_be_keyword_only(tmp_path):
+    (tmp_path / "mine.py").write_text(CELL.replace("directions=1", "directions=1, scale=1.0"))
+    with trust_external_parts(), pytest.raises(ContractError) as error:
+        part_has_keyword_only_options(user_part(str(tmp_path / "mine.py")))
+    arguments = "self, input_size, hidden_size, directions, *, scale"
+    assert str(error.value) == f"the option 'scale' must be keyword-only, as __init__({arguments})"
+
+
+@pytest.mark.parametrize("condition", ["h.sum() > 1e9", "h.mean().item() > 9", "9 in h"])
+def test_a_branch_on_the_values_of_a_tensor_is_not_exported(tmp_path, condition):
+    code = returned(f"h = -h if {condition} else h\n        return h, (h,)")
+    (tmp_path / "mine.py").write_text(code)
+    cell = {"name": str(tmp_path / "mine.py")}
+    parts = [["word"], {"name": "recurrent", "hidden_size": 4, "cell": cell}, "softmax"]
+    with trust_external_parts(), pytest.raises(ContractError) as error:
+        network_is_exported(parts)
+    assert "it reads the values of a tensor by " in str(error.value)
+    assert str(error.value).endswith("mine.py:24: step()")
 
 
 def test_options_are_set_and_validated(check):
@@ -183,19 +281,45 @@ def test_options_are_set_and_validated(check):
         (CELL, [], "a user-defined part is Python code, so it was not executed"),
         ('"""X."""\n\n\nclass X:\n    """X."""\n', ["--trust"], "X has no contracts to check"),
         ("class\n", ["--trust"], "mine.py:1: not Python"),
+        (CELL, ["."], ". is a folder; a user-defined part is a file, as ./my_cell.py"),
+        (CELL, ["gru"], "there is no file gru; the cell gru is built in and needs no check"),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(check, code, words, message):
-    result = check(code, *words)
+    result = check(code, *words, *["--trust"] * (words[:1] in (["."], ["gru"])))
     assert result.code == 2 and result.err.count("\n") == 1 and message in result.err
 
 
-def test_a_wrong_shape_in_training_is_one_line(desk, cli):
-    Path("mine.py").write_text(CELL.replace("bmm(h, self", "bmm(h[:, :, 1:], self"))
+@pytest.mark.parametrize(
+    ("code", "exit_code", "message"),
+    [
+        (
+            CELL.replace("bmm(h, self", "bmm(h[:, :, 1:], self"),
+            1,
+            "slotfill: {file}:20: step() failed with RuntimeError: ",
+        ),
+        (
+            CELL.replace("(h,) = state", "raise SystemExit(5)"),
+            1,
+            "slotfill: {file}:19: step() failed with SystemExit: 5; slotfill check --contract FILE",
+        ),
+        (f"{CELL}\nexit(5)", 1, "slotfill: {file}:26: running it failed with SystemExit: 5"),
+        (
+            returned("return h"),
+            1,
+            "slotfill: {file}: step() must return the output and the next state, found Tensor; s",
+        ),
+        (
+            CELL.replace("(self, input_size, hidden_size, directions=1)", "(self)"),
+            2,
+            "slotfill: command line: encoder.cell: {file}:15: __init__ must take input_size, h",
+        ),
+    ],
+)
+def test_a_broken_part_in_training_is_one_line(desk, cli, code, exit_code, message):
+    Path("mine.py").write_text(code)
     words = ["train", "tiny.yaml", "encoder.cell=./mine.py", "--device", "cpu", "--trust"]
     result = cli(*words)
-    assert result.code == 1
-    (line,) = (line for line in result.err.splitlines() if "failed with" in line)
-    file = Path("mine.py").resolve()
-    assert line.startswith(f"slotfill: {file}:20: step() failed with RuntimeError: ")
-    assert "slotfill check --contract" in line and "Traceback" not in result.err
+    message = message.format(file=Path("mine.py").resolve())
+    assert (result.code, result.err.count("\n")) == (exit_code, 1), result.err
+    assert result.err.startswith(message), result.err

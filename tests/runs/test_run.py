@@ -428,6 +428,10 @@ def test_unsupported_export_is_reported_and_torch_predicts(run, cli, tmp_path):
     assert "Prediction needs torch: its tagger uses beam search, which needs torch." in result.out
     assert not Path("beam/model.onnx").exists()
     assert cli("predict", "beam", "arrive Oslo").code == 0
+    result = cli("predict", "beam", "arrive Oslo", "--engine", "onnx")
+    reason = "its tagger uses beam search, which needs torch"
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"slotfill: beam cannot be exported: {reason}; use engine torch\n"
     result = cli("export", "beam")
     assert (result.code, result.err.count("\n")) == (1, 1)
     assert result.err.startswith(

@@ -64,8 +64,18 @@ def test_a_run_with_an_edited_part_is_used_only_as_it_was_exported(mine, cli):
             "slotfill: mine.py: is not what run was trained with; restore it (its source is in"
             " run/parts.json), or train the run again\n",
         )
-    assert cli("evaluate", "run", "--json").out == before
+    result = cli("evaluate", "run", "--json")
+    assert result.out == before
+    assert_one_line(
+        result,
+        0,
+        "slotfill: mine.py: is not what run was trained with; the network that was trained is used",
+    )
+    mine.unlink()
+    assert_one_line(cli("evaluate", "run", "--engine", "torch", "--trust"), 1, "there is no file")
+    assert cli("predict", "run", "arrive Oslo").err == ""
     mine.write_text(CELL)
+    assert cli("predict", "run", "arrive Oslo").err == ""
     assert cli("evaluate", "run", "--engine", "torch", "--trust").code == 0
 
 

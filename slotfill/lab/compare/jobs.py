@@ -31,7 +31,7 @@ from slotfill.data.splits import (
     split_names,
     split_path,
 )
-from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError
+from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError, format_count
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
 from slotfill.files import parse_json, write_atomically
@@ -370,7 +370,7 @@ def _summarize(job: Job) -> str:
     assert result is not None
     split, scores = next(iter(result["scores"].items()))
     training, _ = read_scores(RunFiles(job.folder))
-    duration = f"{training['epochs']} epochs in {training['train_seconds']:.0f} s"
+    duration = f"{format_count(training['epochs'], 'epoch')} in {training['train_seconds']:.0f} s"
     return f"{split} F1 {scores['overall']['f1']:.2f}, {duration}"
 
 

@@ -288,8 +288,9 @@ def _panels(
             yield panel(direction="backward", values=steps[1, ::-1])
         return
     raise RunError(
-        f"{part}: cannot show '{name}', {len(tensors)} records {shape} for {length} tokens; allowed"
-        " are a record (direction, batch, unit) for each token, or (batch, head, query, key)"
+        f"{part}: cannot show '{name}', {format_count(len(tensors), 'record')} {shape} for"
+        f" {format_count(length, 'token')}; allowed are a record (direction, batch, unit) for each"
+        " token, or (batch, head, query, key)"
     )
 
 
