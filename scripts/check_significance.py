@@ -6,7 +6,8 @@
 Ten seeds of one config, divided in every way into two groups, are a null experiment: 5 % of the
 pairs of groups should differ significantly. The same config with one more epoch really is better.
 The runs are short, so that no split is at its ceiling, and they are kept in runs/significance. As
-ten seeds are few, configs are simulated too. The tables of docs/compare.md are written from both.
+ten seeds are few, configs are simulated too, also with other numbers of seeds, which differ more in
+one of them. The tables of docs/compare.md are written from both.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ CONFIGS = {
 """By config: its overrides, and the number of epochs; with one more it is better."""
 SIZES = (2, 3, 5)
 """Seeds in each group."""
-SAMPLES = 300
+SIMULATED_SIZES = ((2, 2), (3, 3), (5, 5), (4, 5), (3, 5), (2, 5), (3, 10), (2, 10))
+"""Seeds of each config in simulated experiments, first of that whose seeds differ more."""
+EXPERIMENTS = 1000
+"""Simulated experiments of each kind."""
+SAMPLES = 100
 """Pairs of groups that are drawn for the test over sentences alone, which is slow."""
 
 Groups = tuple[Sequence[int], Sequence[int]]
@@ -125,51 +130,95 @@ def simulate(
     seeds: int,
     *,
     better: float = 0.0,
-    spread: float = 0.4,
+    spread: float = 0.04,
     own: float = 0.0,
 ) -> np.ndarray:
     """Return counts of a config on sentences with one slot, whose difficulty in logits is `base`.
 
     Args:
-        better: How much better the config is.
-        spread: The deviation of how good a seed is.
-        own: The deviation of how good the config is on a sentence, whatever the seed.
+        better: How much better the config is, in logits.
+        spread: The deviation of the share by which a seed is better or worse; the mean is the
+            same for each.
+        own: The deviation of how good the config is on a sentence, whatever the seed, in logits.
     """
     logits = base + better + random.normal(0, own, len(base))
-    logits = logits + random.normal(0, spread, (seeds, 1))
     logits = logits + random.normal(0, 1, (seeds, len(base)))
-    right = random.random(logits.shape) < 1 / (1 + np.exp(-logits))
+    of_seeds = 0.8 + np.clip(random.normal(0, spread, (seeds, 1)), -0.2, 0.2)
+    right = random.random(logits.shape) < of_seeds / (1 + np.exp(-logits))
     missed = ~right & (random.random(logits.shape) < 0.5)
     return np.stack([right, ~missed, np.ones_like(right)], axis=2).astype(np.int64)
 
 
-def simulate_experiments(
-    experiments: int, seeds: int, *, sentences: int = 150, better: float = 0.0, **options: float
+def simulate_failures(
+    random: np.random.Generator, sentences: int, seeds: int, *, share: float, slots: int
 ) -> np.ndarray:
-    """Return p of simulated experiments with two configs, one of which may be better."""
+    """Return counts of a config that fails in `slots` of 4 slots in a share of the sentences."""
+    right = np.where(random.random(sentences) < share, 4 - slots, 4)
+    right = random.binomial(np.tile(right, (seeds, 1)), 0.98)
+    return np.stack([right, np.full_like(right, 4), np.full_like(right, 4)], axis=2)
+
+
+def simulate_experiments(
+    experiments: int,
+    seeds: int,
+    others: int | None = None,
+    *,
+    sentences: int = 150,
+    better: float = 0.0,
+    spread: float = 0.04,
+    other_spread: float | None = None,
+    own: float = 0.0,
+    failures: bool = False,
+) -> np.ndarray:
+    """Return p of simulated experiments with two configs.
+
+    Args:
+        experiments: Their number.
+        seeds: Seeds of the first config.
+        others: Seeds of the other one, if not as many.
+        sentences: Test sentences.
+        better: How much better the first config is, as in `simulate`.
+        spread: As in `simulate`.
+        other_spread: The `spread` of the other config, if it is another one.
+        own: As in `simulate`.
+        failures: The first config fails in all slots of 5 % of the sentences, the other one in one
+            of four slots in 20 %.
+    """
     random = np.random.default_rng(5)
+    others_spread = spread if other_spread is None else other_spread
     ps = []
     for _ in range(experiments):
-        base = random.normal(2, 2, sentences)
-        one = simulate(random, base, seeds, better=better, **options)
-        ps.append(compare_f1(one, simulate(random, base, seeds, **options)).p)
+        base = random.normal(3, 2, sentences)
+        if failures:
+            one = simulate_failures(random, sentences, seeds, share=0.05, slots=4)
+            other = simulate_failures(random, sentences, others or seeds, share=0.2, slots=1)
+        else:
+            one = simulate(random, base, seeds, better=better, spread=spread, own=own)
+            other = simulate(random, base, others or seeds, spread=others_spread, own=own)
+        ps.append(compare_f1(one, other).p)
     return np.array(ps)
 
 
 SIMULATED: dict[str, dict[str, Any]] = {
     "seeds differ a little": {},
-    "seeds differ much": {"spread": 1.5},
+    "seeds differ much": {"spread": 0.1},
     "seeds do not differ": {"spread": 0.0},
+    "seeds of one differ much, of the other little": {"spread": 0.1, "other_spread": 0.002},
+    "seeds of one differ, of the other not": {"spread": 0.04, "other_spread": 0.0},
     "configs are good at different sentences": {"own": 1.5},
     "20 sentences": {"sentences": 20},
+    **{
+        f"one fails in 5 % of {sentences} sentences": {"failures": True, "sentences": sentences}
+        for sentences in (20, 50, 100, 200)
+    },
 }
 
 
 def simulated_rows() -> Iterator[list[str]]:
-    """Yield a row for each kind of simulated experiment."""
+    """Yield a row for each kind of simulated experiment; seeds of the first config differ more."""
     for name, options in SIMULATED.items():
-        shares = [share(simulate_experiments(2000, size, **options)) for size in SIZES]
-        yield [name, *shares]
+        ps = (simulate_experiments(EXPERIMENTS, *each, **options) for each in SIMULATED_SIZES)
+        yield [name, *map(share, ps)]
 
 
 def main() -> None:
@@ -189,7 +238,7 @@ def main() -> None:
     ]
     measured_rows = [row for config in configs for row in rows(config)]
     trained = table(head, measured_rows)
-    head = ["simulated", *(f"{size} and {size}" for size in SIZES)]
+    head = ["simulated", *(f"{one} and {other}" for one, other in SIMULATED_SIZES)]
     simulated = table(head, list(simulated_rows()))
     machine = f"{os.cpu_count()} processors, {platform.platform()}"
     text = PAGE.read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Exit, Option
+from typer import Argument, Context, Exit, Option
 
 from slotfill.cli.app import (
     AsJson,
@@ -35,7 +35,12 @@ if TYPE_CHECKING:
     from slotfill.lab.compare.jobs import Plan
 
 
+_FOR_TRAINING = {"variants", "seeds", "data", "out", "folds", "percentages", "jobs", "shard"}
+"""Parameters that --system makes meaningless."""
+
+
 def compare(
+    context: Context,
     words: Annotated[
         list[str] | None,
         Argument(
@@ -131,8 +136,14 @@ def compare(
     from slotfill.config.overrides import overridden_keys
 
     if systems:
-        if words or variants or data or folds or percentages or shard:
+        if words:
             raise UsageError("--system compares what is trained already; give no configs or data")
+        for option in context.command.params:
+            source = context.get_parameter_source(option.name or "")
+            if option.name in _FOR_TRAINING and source and source.name == "COMMANDLINE":
+                raise UsageError(
+                    f"{option.opts[0]} is for training; --system compares what is trained already"
+                )
     elif gold:
         raise UsageError("--gold is for --system NAME=PATH")
     elif not configs and default_config(overrides):
@@ -147,6 +158,8 @@ def compare(
     files = [file for file in (markdown, json_file, csv, latex, figure) if file is not None]
     if files and shard is not None:
         raise UsageError("--shard trains a part of the runs; write files by a last call without it")
+    if all_pairs and shard is not None:
+        raise UsageError("--shard trains a part of the runs; give --all-pairs in a last call")
     for file in files:
         check_new_file(file, force=force)
         if [other.resolve() for other in files].count(file.resolve()) > 1:
@@ -226,9 +239,16 @@ def _parse_systems(texts: list[str]) -> dict[str, list[Path]]:
         if name in systems:
             raise UsageError(f"--system {name} is given twice; part its paths by commas")
         systems[name] = [Path(path) for path in paths.split(",")]
+        given: dict[Path, Path] = {}
         for path in systems[name]:
             if not path.exists():
                 raise UsageError(f"--system {name}: {path}: there is no such file or run")
+            if (same := given.setdefault(path.resolve(), path)) is not path:
+                raise UsageError(
+                    f"--system {name}: {path} is given twice"
+                    + (f", first as {same}" if same != path else "")
+                    + "; each path is one seed, so give each once"
+                )
     return systems
 
 

@@ -81,14 +81,20 @@ def steady(report):
 
 def test_report_has_the_scores_of_the_runs(compared, corpus):
     report = read_report(compared)
-    keys = "format command date environment differences statistics seeds folds corpora configs"
-    assert list(report) == [*keys.split(), "pairs", "learning_curves", "runs"]
+    keys = "format command date environment differences equal_outputs statistics seeds folds"
+    assert list(report) == [*keys.split(), "corpora", "configs", "pairs", "learning_curves", "runs"]
     assert report["command"].startswith(
         "slotfill compare one.yaml two.yaml three.yaml train.epochs=2 --seeds 1,2"
     )
     path = os.path.relpath(corpus, compared)
     assert report["corpora"] == {
-        "corpus": {"path": path, "final": "test", "splits": ["test", "pairs"], "subset": None}
+        "corpus": {
+            "path": path,
+            "final": "test",
+            "splits": ["test", "pairs"],
+            "subset": None,
+            "sentences": {"test": 8, "pairs": 4},
+        }
     }
     assert [config["name"] for config in report["configs"]] == ["one", "two", "three"]
     assert [config["summary"] for config in report["configs"]] == ["A small network.", "", ""]
@@ -107,6 +113,7 @@ def test_report_has_the_scores_of_the_runs(compared, corpus):
         about = config["corpora"]["corpus"]
         for split in ("test", "pairs"):
             f1s = [run["scores"][split]["overall"]["f1"] for run in mine]
+            assert about["splits"][split]["seeds"] == 2
             assert list(about["splits"][split]["f1s"].items()) == list(zip("12", f1s, strict=True))
             assert about["splits"][split]["mean"] == pytest.approx(sum(f1s) / 2)
             assert about["splits"][split]["deviation"] == pytest.approx(
@@ -244,7 +251,8 @@ def test_tables_on_the_terminal_and_in_markdown(compared):
     report = read_report(compared)
     out, page = (compared / "out.txt").read_text(), (compared / "c.md").read_text()
     assert max(len(line) for line in out.splitlines() if line[:1] in "┃│") <= 80
-    assert "Warning: 2 seeds, so only large differences are found" in out
+    assert "Warning: 2 seeds, so only large differences are found; add" in out
+    assert "Warning: few sentences (8 in corpus test, 4 in corpus pairs), so p may be" in out
     for config in report["configs"]:
         about = config["corpora"]["corpus"]
         found = about["splits"]["test"]
@@ -496,6 +504,7 @@ def test_usage_errors_are_one_line(desk, cli):
         (["one.yaml", "--markdown", "empty"], "empty: is a folder"),
         (["one.yaml", "--shard", "0/2"], "--shard 0/2: must be K/N with K from 1 to N"),
         (["one.yaml", "--shard", "1/2", "--json", "x.json"], "by a last call without it"),
+        (["one.yaml", "--shard", "1/2", "--all-pairs"], "give --all-pairs in a last call"),
     ]:
         result = cli("compare", *words)
         assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), words
@@ -544,6 +553,7 @@ def test_a_failed_run_does_not_stop_the_others(desk, cli):
         "deviation": None,
         "f1s": {},
         "intent": {},
+        "seeds": 0,
         "interval": None,
         "difference_from_first": None,
     }
@@ -709,6 +719,7 @@ def test_systems_that_are_trained_already_are_compared(compared, cli, tmp_path, 
 
 def test_usage_errors_of_systems_are_one_line(desk, trained, cli):
     shutil.copy("corpus/valid.brackets", "other.brackets")
+    Path("same.yaml").symlink_to("tiny.yaml")
     for words, message in [
         (["--system", "one"], "--system one: must be NAME=PATH,PATH"),
         (["--system", "one=no.jsonl"], "one: no.jsonl: there is no such file or run"),
@@ -717,6 +728,9 @@ def test_usage_errors_of_systems_are_one_line(desk, trained, cli):
         (["tiny.yaml", "--system", f"a={trained}"], "give no configs or data"),
         (["tiny.yaml", "--gold", "other.brackets"], "--gold is for --system"),
         (["--system", f"a={trained}", "--gold", "x"], "x"),
+        (["--system", "a=tiny.yaml,same.yaml"], "same.yaml is given twice, first as tiny.yaml"),
+        (["--system", f"a={trained}", "--seeds", "1,2"], "--seeds is for training; --system"),
+        (["--system", f"a={trained}", "--with", "a=b"], "--with is for training"),
     ]:
         result = cli("compare", *words)
         assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), result.err
@@ -725,3 +739,27 @@ def test_usage_errors_of_systems_are_one_line(desk, trained, cli):
     result = cli(*words)
     assert (result.code, result.out, result.err.count("\n")) == (3, "", 1)
     assert "give the same sentences in the same order" in result.err
+
+
+def test_systems_may_have_other_numbers_of_seeds_and_equal_outputs(desk, cli):
+    gold = Path("corpus/test.brackets")
+    lines = gold.read_text().splitlines(keepends=True)
+    plain = [re.sub(r"\[([^]]*)\]\S*", r"\1", line) for line in lines]
+    names = ("a1", "a2", "b1", "b2", "b3")
+    for name, wrong in zip(names, (1, 2, 3, 5, 5), strict=True):
+        Path(f"{name}.brackets").write_text("".join(plain[:wrong] + lines[wrong:]))
+    a, b = "a=a1.brackets,a2.brackets", "b=b1.brackets,b2.brackets,b3.brackets"
+    result = cli("compare", "--gold", gold, "--system", a, "--system", b, "--json", "c.json")
+    assert (result.code, result.err) == (0, "")
+    assert "sample standard deviation over 2 to 3 seeds." in result.out
+    assert "Warning: 2 to 3 seeds, so only large differences are found, and p" in result.out
+    assert "Warning: b: the same slots as an output before in b3.brackets; if" in result.out
+    report = read_report()
+    assert report["seeds"] == [1, 2, 3] and report["equal_outputs"] == {"b": ["b3.brackets"]}
+    scores = [config["corpora"]["corpus"]["splits"]["test"] for config in report["configs"]]
+    assert [each["seeds"] for each in scores] == [2, 3]
+    # A single output is not tested, others are.
+    words = ["compare", "--gold", gold, "--system", a, "--system", b]
+    result = cli(*words, "--system", "c=a1.brackets")
+    assert "over 1 to 3 seeds." in result.out
+    assert "Warning: 1 to 3 seeds, so nothing is tested where there is one; add" in result.out

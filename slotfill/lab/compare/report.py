@@ -35,7 +35,7 @@ INTENT_RATES = {"accuracy": "intents", "frame_accuracy": "frames"}
 """The rates of intents in a report, and their headings."""
 
 STATISTICS = {
-    "test": "t-test over seeds and sentences, with the variance components of both",
+    "test": "Welch's t-test over seeds and sentences, with the variance components of both",
     "level": LEVEL,
     "corrected": "Holm, over the configs compared with the first on one split of one corpus",
 }
@@ -83,6 +83,8 @@ class SplitReport(Spread):
     """F1 by seed, or by fold and seed, such as `fold1-seed1`."""
     intent: dict[str, Spread]
     """Rates of intents, if they are learned."""
+    seeds: int = 0
+    """Number of seeds that are compared: of those with folds, the ones whose folds all finished."""
     interval: tuple[float, float] | None = None
     """95 % interval of F1 over sentences, averaged over the seeds; all folds together."""
     difference_from_first: Difference | None = None
@@ -161,6 +163,8 @@ class CorpusInfo:
     splits: list[str]
     subset: Subset | None = None
     """What its training sentences are a part of, if they are."""
+    sentences: dict[str, int] = field(default_factory=dict)
+    """Number of the sentences of each split on which configs are compared."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -174,9 +178,12 @@ class ComparisonReport:
     """Machine and versions of the first run."""
     differences: list[str]
     """In what versions and processors the runs differ."""
+    equal_outputs: dict[str, list[str]] = field(default_factory=dict)
+    """By system that was not trained here: outputs with the same slots as one given before them."""
     statistics: dict[str, Any]
     """The tests and their settings."""
     seeds: list[int]
+    """All seeds; `SplitReport.seeds` is the number of those of a config."""
     folds: int
     """0 without cross-validation."""
     corpora: dict[str, CorpusInfo]
@@ -296,12 +303,13 @@ def add_statistics(
     *,
     all_pairs: bool,
 ) -> list[PairDifference]:
-    """Set the intervals and differences of all configs; return the pairs, if asked for."""
+    """Set seeds, intervals and differences, and the sentences; return the pairs, if asked for."""
     pairs: list[PairDifference] = []
     for corpus, info in corpora.items():
         for split in info.splits:
             _add_intervals(configs, corpus, split, counts)
             by_config = _stack_seeds(counts, corpus, split)
+            info.sentences[split] = max((rows.shape[1] for rows in by_config.values()), default=0)
             _add_differences(configs, corpus, split, by_config)
             if all_pairs:
                 names = [config.name for config in configs if config.name in by_config]
@@ -319,13 +327,13 @@ def _add_intervals(
     split: str,
     counts: Mapping[CountsKey, np.ndarray],
 ) -> None:
-    """Set `interval` of all configs, over the seeds that finished on `split`."""
+    """Set `seeds` and `interval` of all configs, over the seeds that finished on `split`."""
     for config in configs:
         own = [rows for key, rows in counts.items() if key[:3] == (config.name, corpus, split)]
         report = config.split(corpus, split)
         if report is not None and own:
             low, high = compute_interval(np.stack(own, axis=1)).mean(axis=1).tolist()
-            report.interval = low, high
+            report.seeds, report.interval = len(own), (low, high)
 
 
 def _stack_seeds(

@@ -4,19 +4,22 @@ Counts are `(seed, sentence, 3)`, as `slot_counts` returns them for each seed: c
 and gold slots. The statistic is the difference of the means over the seeds of F1.
 
 `compare_f1` is about configs: would the difference hold with other seeds and other sentences? It is
-a t-test whose variance has two components. One is that of the mean over the seeds, pooled over both
-systems. The other is that of the sentences, on which one system may be better than the other for
-every seed; it is the variance over sentences of what each adds to the difference, to first order,
-less what the seeds alone add to that variance, which the first component already has (two-way
-clustering). The degrees of freedom are Satterthwaite's.
+Welch's t-test with another component of variance. Two are those of the means over the seeds, one
+for each system, since the seeds of one may differ more. The third is that of the sentences, on
+which one system may be better than the other for every seed; it is the variance over sentences of
+what each adds to the difference, to first order, less what the seeds alone add to that variance,
+which the other components already have (two-way clustering). The degrees of freedom are
+Satterthwaite's.
 
 `paired_randomization_test` and `bootstrap_interval` are about two trained networks, or any two
 outputs: would their difference hold on other sentences? They ignore that another seed would have
 given other networks. A sentence's outputs under all seeds are swapped, or resampled, together.
 
-Source: Student 1908; Satterthwaite 1946; Cameron, Gelbach & Miller 2011, "Robust Inference With
-Multiway Clustering"; Noreen 1989, "Computer-Intensive Methods for Testing Hypotheses"; Yeh 2000,
-"More accurate tests for the statistical significance of result differences"; Efron 1979;
+Source: Student 1908; Satterthwaite 1946; Welch 1947, "The Generalization of 'Student's' Problem
+when Several Different Population Variances are Involved"; Cameron, Gelbach & Miller 2011, "Robust
+Inference With Multiway Clustering"; Noreen 1989, "Computer-Intensive Methods for Testing
+Hypotheses"; Yeh 2000, "More accurate tests for the statistical significance of result differences";
+Efron 1979;
 Berg-Kirkpatrick, Burkett & Klein 2012, "An Empirical Investigation of Statistical Significance in
 NLP"; Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure"
 """
@@ -25,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -35,6 +39,9 @@ LEVEL = 0.05
 
 ENOUGH_SEEDS = 5
 """With fewer, only a large difference is found."""
+
+ENOUGH_SENTENCES = 100
+"""With fewer, p may be too small, as where a system fails in few sentences, in all their slots."""
 
 DRAWS = 10_000
 _CHUNK = 500
@@ -62,28 +69,28 @@ def mean_f1(counts: np.ndarray) -> float:
 def compare_f1(a: np.ndarray, b: np.ndarray) -> Comparison:
     """Return F1(a) - F1(b), with its 95 % interval and p over seeds and sentences.
 
-    The systems may have different numbers of seeds; seeds are not paired.
+    The systems may have different numbers of seeds; seeds are not paired, sentences are.
     """
     difference = mean_f1(a) - mean_f1(b)
-    freedom = len(a) + len(b) - 2
     if min(len(a), len(b)) < 2:
         return Comparison(difference)
-    scale = (1 / len(a) + 1 / len(b)) / freedom
     added = [_added_by_sentence(counts) for counts in (a, b)]
-    of_seeds = scale * sum(_squares(each.sum(axis=1)) for each in added)
-    independent = scale * sum(_squares(each) for each in added)
     change = added[0].mean(axis=0) - added[1].mean(axis=0)
     sentences = len(change)
-    of_sentences = max(sentences * float(change.var()) - independent, 0.0)
-    if of_seeds < 1e-12:  # All seeds of a system happen to have the same F1.
-        of_seeds = independent
-    variance = of_seeds + of_sentences
+    # The variance of F1 if the errors of a seed in different sentences are independent. It is at
+    # least this, except by chance: a seed is rather good or bad in many sentences.
+    independent = [_variance_of_mean(each) for each in added]
+    measured = [_variance_of_mean(each.sum(axis=1)) for each in added]
+    of_sentences = max(sentences * float(change.var()) - sum(independent), 0.0)
+    variance = sum(map(max, measured, independent)) + of_sentences
     if variance == 0:
         return Comparison(difference, (difference, difference), float(difference == 0))
-    squares = of_seeds**2 / freedom + of_sentences**2 / max(sentences - 1, 1)
-    freedom_of_both = variance**2 / squares
-    margin = student_quantile(freedom_of_both) * variance**0.5
-    p = student_tail(abs(difference) / variance**0.5, freedom_of_both)
+    squares = of_sentences**2 / max(sentences - 1, 1)
+    for each, own, least in zip(added, measured, independent, strict=True):
+        squares += max(own**2, least**2 / sentences) / (len(each) - 1)
+    freedom = variance**2 / squares
+    margin = student_quantile(freedom) * variance**0.5
+    p = student_tail(abs(difference) / variance**0.5, freedom)
     return Comparison(difference, (difference - margin, difference + margin), p)
 
 
@@ -98,9 +105,9 @@ def _added_by_sentence(counts: np.ndarray) -> np.ndarray:
     return (200 * correct - mean_f1(counts) * labels) / total
 
 
-def _squares(values: np.ndarray) -> float:
-    """Return the sum of the squared deviations from the mean over the first axis."""
-    return float(((values - values.mean(axis=0)) ** 2).sum())
+def _variance_of_mean(values: np.ndarray) -> float:
+    """Return the variance of the mean over the first axis, the seeds, summed over the others."""
+    return float(values.var(axis=0, ddof=1).sum()) / len(values)
 
 
 def student_tail(t: float, freedom: float) -> float:
@@ -115,6 +122,7 @@ def student_quantile(freedom: float, level: float = LEVEL) -> float:
     return float(np.tan(np.interp(level, tails[::-1], angles[::-1])) * freedom**0.5)
 
 
+@lru_cache(maxsize=1)
 def _student_tails(freedom: float) -> tuple[np.ndarray, np.ndarray]:
     """Return angles from 0 to 90 degrees, and the `student_tail` of each.
 

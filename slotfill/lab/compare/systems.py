@@ -13,7 +13,7 @@ import numpy as np
 
 from slotfill.data.corpus import read_sentences
 from slotfill.data.schemes import check_scheme
-from slotfill.data.sentence import Sentence
+from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError, UsageError
 from slotfill.evaluation.metrics import compute_f1, slot_counts
@@ -60,11 +60,16 @@ def compare_systems(
         corpus, split = name_corpus(first.config.data)[0], name_sentences(first, None, None)
     sentences: list[Sentence] = []
     counts = {}
+    equal_outputs: dict[str, list[str]] = {}
     for system, outputs in systems.items():
+        before: list[list[list[Slot]]] = []
         for number, path in enumerate(outputs, start=1):
-            own, rows = _count_slots(path, gold, scheme, device)
+            own, slots, rows = _count_slots(path, gold, scheme, device)
             sentences = sentences or own
             check_same_texts(sentences, own)
+            if slots in before:
+                equal_outputs.setdefault(system, []).append(str(path))
+            before.append(slots)
             counts[system, corpus, split, number] = rows
     configs = []
     for system, outputs in systems.items():
@@ -77,27 +82,28 @@ def compare_systems(
         own_corpora = {corpus: CorpusReport(len(outputs), 0, {split: scores})}
         configs.append(ConfigReport(system, ",".join(map(str, outputs)), "", own_corpora))
     corpora = {corpus: CorpusInfo(str(gold or split), split, [split])}
-    fewest = min(map(len, systems.values()))
+    most = max(map(len, systems.values()))
     return ComparisonReport(
         command=command,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         environment={},
         differences=[],
         statistics={"first": configs[0].name, **STATISTICS},
-        seeds=list(range(1, fewest + 1)),
+        seeds=list(range(1, most + 1)),
         folds=0,
         corpora=corpora,
         configs=configs,
         pairs=add_statistics(configs, corpora, counts, all_pairs=all_pairs),
         learning_curves=[],
         runs=[],
+        equal_outputs=equal_outputs,
     )
 
 
 def _count_slots(
     path: Path, gold: Path | None, scheme: str, device: str
-) -> tuple[list[Sentence], np.ndarray]:
-    """Return the labelled sentences in characters, and the counts of the output `path`."""
+) -> tuple[list[Sentence], list[list[Slot]], np.ndarray]:
+    """Return the labelled sentences and the output `path` in characters, and its counts."""
     if gold is None or not path.is_file() or is_zip(path):
         run = load_run(path, device)
         sentences = read_labelled(run, path=gold).sentences
@@ -127,4 +133,5 @@ def _count_slots(
         sentences = [output for _, output in kept]
         slots = [output.slots or [] for output in sentences]
     pairs = zip(sentences, slots, strict=True)
-    return labelled, slot_counts(labelled, [count_characters(*pair) for pair in pairs])
+    counted = [count_characters(*pair) for pair in pairs]
+    return labelled, counted, slot_counts(labelled, counted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
 
 from slotfill.errors import format_count
 from slotfill.lab.compare.report import (
@@ -14,7 +15,7 @@ from slotfill.lab.compare.report import (
     Difference,
     SplitReport,
 )
-from slotfill.lab.compare.significance import ENOUGH_SEEDS, LEVEL
+from slotfill.lab.compare.significance import ENOUGH_SEEDS, ENOUGH_SENTENCES, LEVEL
 
 COSTS = {
     "parameters": "parameters",
@@ -110,33 +111,71 @@ def _mark(difference: Difference | None) -> str:
 
 def legend(report: ComparisonReport) -> list[str]:
     """Return the sentences that explain the tables."""
-    seeds, failed = len(report.seeds), sum(bool(run.failed) for run in report.runs)
+    scores = [
+        split
+        for config in report.configs
+        for corpus in config.corpora.values()
+        for split in corpus.splits.values()
+    ]
+    finished = [split.seeds for split in scores if split.seeds] or [len(report.seeds)]
+    fewest, most = min(finished), max(finished)
+    seeds = format_count(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
     over = [format_count(report.folds, "fold")] if report.folds else []
-    over += [f"{seeds} seeds"] if seeds > 1 else []
+    over += [seeds] if most > 1 else []
     spread = f": mean ± sample standard deviation over {' and '.join(over)}" if over else ""
-    spread += ", one seed" if seeds == 1 else ""
+    spread += ", one seed" if most == 1 else ""
     lines = [f"F1 in percent over complete slots{spread}."]
     if report.folds:
         lines.append("95% interval of F1: over the sentences of all folds together.")
-    if len(report.configs) > 1 and seeds > 1:
+    differences = [*(split.difference_from_first for split in scores), *report.pairs]
+    tested = any(each is not None and each.p is not None for each in differences)
+    if tested:
         lines += [
             f"Difference from {report.configs[0].name}: * p < {LEVEL}, ** also when corrected for"
             " the number of configs (Holm)."
             + (" In the table of all pairs: for the number of pairs." if report.pairs else ""),
             "p and interval: t-test over both seeds and sentences.",
         ]
-    if len(report.configs) > 1 and seeds < ENOUGH_SEEDS:
-        found = "only large differences are found" if seeds > 1 else "nothing is tested"
-        enough = "--seeds " + ",".join(map(str, range(1, ENOUGH_SEEDS + 1)))
-        add = enough if report.runs else "outputs of other seeds"
-        lines.append(f"Warning: {format_count(seeds, 'seed')}, so {found}; add {add}.")
+    if len(report.configs) > 1:
+        lines += _warnings(report, seeds, fewest, most, tested=tested)
     if report.differences:
         lines.append(f"Warning: the runs differ in {'; '.join(report.differences)}.")
     if report.runs:
         lines.append("Speeds: medians; runs that train in parallel slow each other down.")
-    if failed:
+    if failed := sum(bool(run.failed) for run in report.runs):
         lines.append(f"! {failed} of {len(report.runs)} runs failed and are excluded.")
     return [*lines, *filter(None, map(str, report.learning_curves))]
+
+
+def _warnings(
+    report: ComparisonReport, seeds: str, fewest: int, most: int, *, tested: bool
+) -> Iterator[str]:
+    """Yield what makes p of a comparison uncertain."""
+    if fewest < ENOUGH_SEEDS:
+        found = "only large differences are found"
+        if fewest == 1:
+            found = "nothing is tested" + (" where there is one" if tested else "")
+        elif fewest == 2 < most:
+            found += ", and p may be too small where 2 are compared with more"
+        enough = "--seeds " + ",".join(map(str, range(1, ENOUGH_SEEDS + 1)))
+        add = enough if report.runs else "outputs of other seeds"
+        yield f"Warning: {seeds}, so {found}; add {add}."
+    few = [
+        f"{number} in {corpus} {split}"
+        for corpus, info in report.corpora.items()
+        for split, number in info.sentences.items()
+        if number < ENOUGH_SENTENCES
+    ]
+    if tested and few:
+        yield (
+            f"Warning: few sentences ({', '.join(few)}), so p may be too small; test on at least"
+            f" {ENOUGH_SENTENCES}."
+        )
+    for system, outputs in report.equal_outputs.items():
+        yield (
+            f"Warning: {system}: the same slots as an output before in {', '.join(outputs)}; if"
+            " that is the same seed, p is wrong; a deterministic system has variance 0 over seeds."
+        )
 
 
 def markdown(report: ComparisonReport, figure: str = "") -> str:
