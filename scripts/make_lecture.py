@@ -16,13 +16,18 @@ is generated between them and `<!-- end -->`:
     <!-- summary: NAME ... -->   which of the systems are better than the LSTM, and which worse;
                                with `against BASE`, than another system
     <!-- difference -->        of the first half of the runs in the output above from the second
+    <!-- gradients: A B -->    the norms of the gradient in the runs of `compare` in runs/A, with
+                               clipping, and in runs/B, without
+    <!-- recalls -->           how far the recalls of each table in the output above are from 100 %
     <!-- environment -->       date, machine and versions
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
 import os
 import re
 import shlex
@@ -44,6 +49,7 @@ from matplotlib.figure import Figure
 from measured import record
 from system_claims import CLAIMS, GREFF
 
+from slotfill.config.models import TrainConfig
 from slotfill.config.registry import CELLS
 from slotfill.lab.compare.significance import LEVEL, student_quantile, student_tail
 from slotfill.lab.probe import figures
@@ -132,12 +138,13 @@ CHINESE = Page(
 )
 PAGES = (ENGLISH, CHINESE)
 FONTS = ("DejaVu Sans", "Noto Sans CJK TC", "PingFang TC", "Microsoft JhengHei", "sans-serif")
-TRANSLATED = ("table", "verdict", "summary", "difference")
+TRANSLATED = ("table", "verdict", "summary", "difference", "gradients", "recalls")
 """What is generated in the language of the page."""
 
 PIECE = re.compile(
     r"^```(?P<language>sh|shell|python)\n(?P<code>.*?)^```$"
-    r"|<!-- (?P<kind>output|table|verdict|summary|difference|environment)(?:: (?P<what>.*?))? -->"
+    r"|<!-- (?P<kind>output|table|verdict|summary|difference|gradients|recalls|environment)"
+    r"(?:: (?P<what>.*?))? -->"
     r"(?P<text>.*?)<!-- end -->"
     r"|!\[[^\]]*\]\((?P<picture>[^)]+)\)",
     re.MULTILINE | re.DOTALL,
@@ -145,6 +152,7 @@ PIECE = re.compile(
 SLOW = ("train", "probe", "compare")
 UNITS = 12
 BIAS = -2.5
+CLIP: float = TrainConfig.model_fields["gradient_clip"].default
 
 # What the commands print
 
@@ -251,6 +259,123 @@ def difference_of(output: str, words: systems.Words) -> str:
     return f"{text}{words.semicolon}{outcome}{words.stop.strip()}"
 
 
+def recalls_of(output: str, chinese: bool) -> str:
+    """Return how far from 100 % the recalls of both roles add up, in the first table and the next.
+
+    Each city is a destination in one sentence of a pair and an origin in the other.
+    """
+    rows = re.findall(r"^│ (?:destination|origin) +│ +[\d.]+ │ +([\d.]+) │", output, re.MULTILINE)
+    (upper, lower) = (sum(map(float, rows[start : start + 2])) for start in (0, 2))
+    if chinese:
+        return (
+            f"這裡加起來是 {upper:.2f}，和 100 差 {100 - upper:.2f}；"
+            f"下面那張表加起來是 {lower:.2f}。"
+        )
+    return (
+        f"Here they add up to {upper:.2f}, which is {100 - upper:.2f} below it, and in the lower"
+        f" table to {lower:.2f}."
+    )
+
+
+@dataclass(frozen=True)
+class GradientWords:
+    """The words of `describe_gradients`, in one language."""
+
+    head: tuple[str, ...]
+    rows: tuple[str, str]
+    diverged: str
+    """Of how many of the runs."""
+    all_learn: str
+    grows: str
+    """In how many of the runs without clipping, and at most to what multiple."""
+    falls: str
+    above: str
+    """In how many epochs of those with clipping, and the limit."""
+    never_above: str
+    stop: str
+
+
+GRADIENT_WORDS = {
+    "lecture": GradientWords(
+        head=("runs", "first epoch", "largest epoch", "last epoch"),
+        rows=("with clipping", "without"),
+        diverged="{} of {} runs diverge: their loss ends infinite, or above that of the first"
+        " epoch",
+        all_learn="None of the {} runs diverges: the loss of each ends below that of the first"
+        " epoch",
+        grows="Without clipping, the gradient of a later epoch is longer than that of the first in"
+        " {} of {} runs, at most {:.1f} times as long",
+        falls="Without clipping, in none of {} runs is the gradient of a later epoch longer than"
+        " that of the first",
+        above="With clipping, the mean of an epoch is above the limit of {:g} in {} of {}"
+        " epochs, so that it shortens steps in each of these",
+        never_above="With clipping, the mean of an epoch is above the limit of {:g} in {} of {}"
+        " epochs, so that it shortens single steps at most",
+        stop=". ",
+    ),
+    "lecture.zh-TW": GradientWords(
+        head=("訓練", "第一個 epoch", "最大的 epoch", "最後一個 epoch"),
+        rows=("有裁剪", "沒有裁剪"),
+        diverged="{1} 次訓練中有 {0} 次發散：損失變成無限大，或最後比第一個 epoch 還高",
+        all_learn="{} 次訓練都沒有發散：損失最後都比第一個 epoch 低",
+        grows="沒有裁剪時，{1} 次訓練中有 {0} 次，後來某個 epoch 的梯度比第一個 epoch 長，"
+        "最多是 {2:.1f} 倍",
+        falls="沒有裁剪時，{} 次訓練裡，後來的梯度都沒有比第一個 epoch 長",
+        above="有裁剪時，{2} 個 epoch 中有 {1} 個的平均超過上限 {0:g}，這些 epoch 裡都有被剪短的步",
+        never_above="有裁剪時，{2} 個 epoch 中有 {1} 個的平均超過上限 {0:g}，"
+        "被剪短的頂多是個別的步",
+        stop="。",
+    ),
+}
+
+
+def read_histories(folder: Path) -> list[list[tuple[float, float]]]:
+    """Return loss and gradient norm of each epoch of the runs in a folder, inf for none."""
+    histories = []
+    for path in sorted(folder.glob("*/*/history.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [
+                tuple(float(row[key] or "inf") for key in ("loss", "gradient_norm"))
+                for row in csv.DictReader(file)
+            ]
+        histories.append([(loss, norm) for loss, norm in rows])
+    return histories
+
+
+def describe_gradients(
+    clipped: list[list[tuple[float, float]]],
+    unclipped: list[list[tuple[float, float]]],
+    limit: float,
+    words: GradientWords,
+) -> str:
+    """Return a table of the norms before clipping, and what they say of clipping."""
+    rows = []
+    for name, runs in zip(words.rows, (clipped, unclipped), strict=True):
+        columns = [
+            [run[0][1] for run in runs],
+            [max(norm for _, norm in run) for run in runs],
+            [run[-1][1] for run in runs],
+        ]
+        rows.append([name, *(f"{min(each):.1f} – {max(each):.1f}" for each in columns)])
+    runs = [*clipped, *unclipped]
+    diverged = sum(not run[-1][0] <= run[0][0] < math.inf for run in runs)
+    longest = [max(norm for _, norm in run[1:]) / run[0][1] for run in unclipped]
+    longer = sum(ratio > 1 for ratio in longest)
+    norms = [norm for run in clipped for _, norm in run]
+    above = sum(norm > limit for norm in norms)
+    said = [
+        words.diverged.format(diverged, len(runs))
+        if diverged
+        else words.all_learn.format(len(runs)),
+        words.grows.format(longer, len(longest), max(longest))
+        if longer
+        else words.falls.format(len(longest)),
+        (words.above if above else words.never_above).format(limit, above, len(norms)),
+    ]
+    text = words.stop.join(said) + words.stop.strip()
+    return f"\n\n{systems.table(list(words.head), rows)}\n\n{text}\n\n"
+
+
 # The pages
 
 
@@ -290,6 +415,14 @@ def fill_page(page: Page, *, run: bool = True) -> str:
             text = systems.summarize(lab(), expand(names), page.words, base or None)
         elif kind == "difference":
             text = difference_of(output, page.words)
+        elif kind == "recalls":
+            text = recalls_of(output, page.words is systems.CHINESE)
+        elif kind == "gradients":
+            if run:  # The histories are not on the page.
+                folders = [page.work / "runs" / folder for folder in what.split()]
+                clipped, unclipped = map(read_histories, folders)
+                words = GRADIENT_WORDS[page.path.stem]
+                text = describe_gradients(clipped, unclipped, CLIP, words)
         elif run:
             text = "\n" + describe_environment() + "\n"
         return f"{match[0].partition('-->')[0]}-->{text}<!-- end -->"

@@ -54,6 +54,7 @@ class Words:
     system: str
     cities: str
     parameters: str
+    multiply_adds: str
     rate: str
     difference: str
     holds: tuple[str, str]
@@ -90,6 +91,7 @@ ENGLISH = Words(
     system="system",
     cities="cities in pairs right, %",
     parameters="parameters",
+    multiply_adds="multiply-adds per token",
     rate="learning rates",
     difference="difference",
     holds=("it holds on all corpora", "it holds on {}"),
@@ -113,8 +115,8 @@ ENGLISH = Words(
 )
 CHINESE = Words(
     corpora={
-        "taipei": "台北",
-        "taipei_hard": "較難的台北",
+        "taipei": "英文台北",
+        "taipei_hard": "較難的英文台北",
         "atis": "ATIS",
         "mit_restaurant": "MIT 餐廳",
     },
@@ -122,6 +124,7 @@ CHINESE = Words(
     system="模型",
     cities="成對句中答對的城市（%）",
     parameters="參數數量",
+    multiply_adds="每個詞的乘加次數",
     rate="學習率",
     difference="差距",
     holds=("在所有語料上都成立", "在{}上成立"),
@@ -187,7 +190,7 @@ class Lab:
     def head(self, words: Words) -> list[str]:
         """Return the headings of the columns of `row`."""
         titles = [words.corpora[corpus] + words.splits[split] for corpus, split in self.columns]
-        return [*titles, words.cities, words.parameters, words.rate]
+        return [*titles, words.cities, words.parameters, words.multiply_adds, words.rate]
 
     def row(self, name: str) -> list[str]:
         """Return a system's cells under `head`."""
@@ -196,11 +199,11 @@ class Lab:
         corpora = self.configs[name]["corpora"] if name in self.configs else {}
         found = [corpora.get(corpus, {}) for corpus in self.all["corpora"]]
         rates = [str(each.get("learning_rate", "–")) for each in found]
-        parameters = found[0].get("parameters")
+        costs = [found[0].get(key) for key in ("parameters", "multiply_adds_per_token")]
         return [
             *cells,
             "" if cities is None else f"{cities:.1f}",
-            f"{parameters:,}" if parameters else "",
+            *(f"{cost:,}" if cost else "" for cost in costs),
             ", ".join(rates) if corpora else "",
         ]
 
@@ -405,11 +408,17 @@ def summarize(
 
 def verdicts(lab: Lab) -> Iterator[str]:
     """Yield each claim with its verdict and its figures."""
-    cities = [(name, lab.cities(name)) for name in ("feedforward", "elman", "lstm")]
-    if listed := [f"`{name}` {value:.1f} %" for name, value in cities if value is not None]:
+    forgetful = lab.configs.get("feedforward", {}).get("cities in pairs right")
+    if forgetful:
+        outcome = "It holds" if max(forgetful) <= 50 else "It does not hold"
+        others = [(name, lab.cities(name)) for name in ("elman", "lstm")]
+        listed = [f"`{name}` {value:.1f} %" for name, value in others if value is not None]
+        compared = f"; the means of others are {join(listed)}" if listed else ""
+        least, most = (f"{choose(forgetful):.1f}" for choose in (min, max))
         yield (
-            "**A network without memory gives the same word the same answer, and so gets at most"
-            f" half of the cities in `pairs`.** Cities right, the mean: {join(listed)}."
+            "**A network without memory gives the same word the same answer, so that it has at most"
+            f" half of the cities in `pairs` right.** {outcome}: `feedforward` has"
+            f" {least if least == most else f'{least} to {most}'} %{compared}."
         )
     for claim in list_claims(lab.configs):
         yield f"**{claim.text}.** {verdict(lab, claim)}{describe(lab, claim)}"
@@ -433,6 +442,27 @@ def describe_parameters(lab: Lab) -> str:
     return (
         f" Their numbers of parameters differ from that of the LSTM by at most"
         f" {100 * apart[name]:.1f} % (`{name}`)."
+    )
+
+
+def describe_cost(lab: Lab) -> str:
+    """Return what is equal for all systems, and how far their multiply-adds are apart."""
+    corpus = next(iter(lab.all["corpora"]))
+    found = {
+        name: cost
+        for name, config in lab.configs.items()
+        if (cost := config["corpora"].get(corpus, {}).get("multiply_adds_per_token"))
+    }
+    if not found or not lab.all["budget"].get("equal parameters"):
+        return ""
+    least, most = (choose(found, key=lambda name: found[name]) for choose in (min, max))
+    return (
+        " Equal are the sentences, the epochs, the word vectors, the parameters behind them and the"
+        " search of the learning rate. Not equal is the computation: on"
+        f" {ENGLISH.corpora[corpus]}, a token takes {found[lab.first]:,} multiply-adds in the LSTM,"
+        f" {found[least]:,} in `{least}` and {found[most]:,} in `{most}`"
+        " ([counted](compare.md#size-cost-and-speed) in a sentence of median length). Nor are time"
+        " and memory."
     )
 
 
@@ -601,9 +631,9 @@ train lab/elman`.
 | --- | --- |
 {summaries}
 
-## The same budget for all
+## What is equal for all
 
-{lab.all["budget"]["text"]}{describe_parameters(lab)}{describe_rates(lab)}
+{lab.all["budget"]["text"]}{describe_parameters(lab)}{describe_cost(lab)}{describe_rates(lab)}
 
 This page compares architectures; [results.md](results.md) has the scores of the best configs.
 
@@ -614,8 +644,8 @@ F1 in percent on test, {describe_seeds(lab)}; the epoch is selected on valid.
 only in the verb, and "cities right" are those tagged with their role.
 \\* differs from `{lab.first}` with p < {LEVEL:g}, \\*\\* also after Holm's correction for
 the number of systems ([compare.md](compare.md#the-statistics)). Test:
-{lab.all["statistics"]["test"]}. Parameters are those on the first corpus; learning rates are in the
-order of the corpora.
+{lab.all["statistics"]["test"]}. Parameters and multiply-adds are those on the first corpus;
+learning rates are in the order of the corpora.
 
 {table([ENGLISH.system, *lab.head(ENGLISH)], rows)}
 

@@ -1,4 +1,4 @@
-"""Train every system of the lab on the same budget, and write the results to docs/systems.json.
+"""Train every system of the lab with as many parameters, and write docs/systems.json.
 
     python scripts/train_systems.py                train what is not trained yet, and take it
     python scripts/train_systems.py --seeds 1,2    only these seeds
@@ -11,8 +11,8 @@ continues. All systems and corpora are trained with a seed before the next one b
 results of few seeds can be taken. A system is a file in configs/lab; a new one is trained by the
 same command.
 
-The budget of all systems is the same: training sentences, epochs, size of the word vectors, the
-parameters behind them, and a search of the learning rate with the first seed, on valid.
+Equal for all systems are the training sentences, epochs, size of the word vectors, the parameters
+behind them, and a search of the learning rate with the first seed, on valid. Multiply-adds are not.
 """
 
 from __future__ import annotations

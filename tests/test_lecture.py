@@ -92,7 +92,10 @@ def test_markers_are_closed(lecture):
     for page in lecture.PAGES:
         text = page.path.read_text(encoding="utf-8")
         assert text.count("<!-- end -->") == len(
-            re.findall(r"<!-- (?:output|table|verdict|summary|difference|environment)", text)
+            re.findall(
+                r"<!-- (?:output|table|verdict|summary|difference|gradients|recalls|environment)",
+                text,
+            )
         )
         assert not re.search(r"-->(?:\s|\.\.\.|\(docs.*?\))*<!-- end -->", text)
 
@@ -263,3 +266,39 @@ def test_figures_of_an_untested_difference_have_no_star(lecture):
     assert systems.mark(UNTESTED) == systems.mark(None) == ""
     assert systems.format_difference(found(1)) == "+1.00 [+0.50, +1.50], p = 0.0100"
     assert systems.format_difference({**found(1), "margin": 1.0}) == "+1.00 [+0.50, +1.50]"
+
+
+@pytest.mark.parametrize(
+    ("with_clipping", "without", "expected"),
+    [
+        ([(9, 8), (2, 3)], [(9, 8), (2, 4)], ("None of the 2", "in none of 1 runs", "in 1 of 2")),
+        ([(9, 2), (2, 3)], [(9, 2), (2, 6)], ("None of the 2", "in 1 of 1 runs", "at most.")),
+        (
+            [(9, 2), (2, 3)],
+            [(9, 2), ("inf", "inf")],
+            ("1 of 2 runs diverge", "inf times", "0 of 2"),
+        ),
+    ],
+)
+def test_what_is_said_of_clipping_follows_from_the_histories(
+    lecture, with_clipping, without, expected
+):
+    runs = [
+        [[(float(loss), float(norm)) for loss, norm in run]] for run in (with_clipping, without)
+    ]
+    english, chinese = (
+        lecture.describe_gradients(*runs, 5, words) for words in lecture.GRADIENT_WORDS.values()
+    )
+    assert all(part in english for part in expected)
+    assert re.findall("[0-9.]+|inf", chinese.partition("\n\n")[2].rpartition("|")[0]) == re.findall(
+        "[0-9.]+|inf", english.partition("\n\n")[2].rpartition("|")[0]
+    )
+
+
+def test_recalls_are_compared_with_what_is_possible(lecture):
+    recalls = {"destination": 90.0, "origin": 8.5}, {"destination": 99.0, "origin": 100.0}
+    rows = [
+        f"│ {role} │ 1.00 │ {each:.2f} │ 1.00 │" for both in recalls for role, each in both.items()
+    ]
+    text = lecture.recalls_of("\n".join(rows), chinese=False)
+    assert "up to 98.50, which is 1.50 below it" in text and "to 199.00." in text
