@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import start, write_config
+from filelock import FileLock
 
 from slotfill.config.builtin import builtin_config_names, expand_configs, load_config
 from slotfill.config.validate import parse_config
@@ -372,14 +372,14 @@ def test_a_run_that_another_process_trains_is_waited_for(finishes, desk, monkeyp
     plan = jobs.plan(["one.yaml", "two.yaml"], OUT, **words)
     in_use = OUT / "corpus" / "one-seed1.partial"
     in_use.mkdir(parents=True)
-    lock = os.open(in_use, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = FileLock(f"{in_use}.lock")
+    lock.acquire()
     messages = []
 
     def other_process(job, message):
         messages.append(f"{job.name} {message.partition(' F1')[0]}")
         if message == "is trained by another process":
-            os.close(lock)
+            lock.release()
             if finishes:
                 assert jobs.run_jobs(plan, lambda job, message: None) == {}
 

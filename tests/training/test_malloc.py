@@ -18,7 +18,7 @@ def step():
         x = x.exp()
     x.sum().backward()
 def page_faults():
-    for _ in range(3):
+    for _ in range(10):  # Until the heap has its size.
         step()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
