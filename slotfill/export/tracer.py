@@ -23,8 +23,8 @@ from slotfill.model.cells.base import Cell, State
 from slotfill.model.recurrence import Step, TimeMajorOrder, run_layer, run_layer_stepwise, scan
 
 _VALUES = {
-    *("bool", "item", "int", "float", "complex", "index", "tolist", "numpy", "array"),
-    *("is_nonzero", "equal", "allclose", "contains"),
+    *("__bool__", "__int__", "__float__", "__complex__", "__index__", "__contains__", "__array__"),
+    *("item", "tolist", "numpy", "is_nonzero", "equal", "allclose"),
 }
 """Functions that read the values of a tensor, which are those of the example only."""
 
@@ -54,7 +54,7 @@ class OnnxTracer(TorchFunctionMode):
         builder = self.builder
         property_getter = function.__name__ == "__get__"
         name = (function.__self__ if property_getter else function).__name__.strip("_")
-        if name in _VALUES:
+        if not property_getter and function.__name__ in _VALUES:
             raise ExportError(f"it reads the values of a tensor by {name}(), as a branch does")
         if name in ("shape", "size"):
             sizes = builder.shape(args[0])

@@ -289,13 +289,12 @@ def _stepwise(cell: Cell, x: Tensor) -> Tensor:
         name = "the output of step()"
         _require_tensor(h, (directions, batch, cell.hidden_size), x, name)
         _require_state(state, "the next state of step()")
-        shapes = [shape for shape, _ in first]
-        found = [tuple(tensor.shape) for tensor in state]
-        _require_result(
-            found == shapes, f"step() must keep the shapes of the state, {shapes}, found {found}"
-        )
-        for tensor, (_, before) in zip(state, first, strict=True):
-            _require_type(tensor, before, "the next state of step()")
+        before = [shape for shape, _ in first]
+        after = [tuple(tensor.shape) for tensor in state]
+        message = f"step() must keep the shapes of the state, {before}, found {after}"
+        _require_result(after == before, message)
+        for tensor, (_, like) in zip(state, first, strict=True):
+            _require_type(tensor, like, "the next state of step()")
         if x.requires_grad:
             _require_requires_grad(h, name)
             numbers = [tensor for tensor in state if tensor.is_floating_point()]
