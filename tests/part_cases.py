@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import numpy as np
 import pytest
 
+from slotfill.config.option_types import NonNegative
 from slotfill.config.registry import CELLS, EMBEDDINGS, REGISTRIES
 from slotfill.data.static_table import StaticTable
 from slotfill.lab.contracts import (
@@ -154,7 +155,12 @@ def variants(kind: str, name: str, *, inner: bool = True) -> list[dict[str, Any]
         elif _bound(option.type, "lt") == 1:
             values = [0.5]
         elif option.name not in base and _bound(option.type, "ge") is not None:
-            values = [_bound(option.type, "ge"), 2, 3]
+            # A number that is not counted has no special value but 0.
+            values = [
+                _bound(option.type, "ge"),
+                2,
+                *([3] if option.type is not NonNegative else []),
+            ]
         found += [{**base, option.name: value} for value in values]
     return list({repr(part): part for part in found}.values())
 

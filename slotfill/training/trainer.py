@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
@@ -24,6 +24,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError
 from slotfill.evaluation.calibration import fit_calibration
 from slotfill.inference.tagging import predict
+from slotfill.model.cells.base import Cell
 from slotfill.model.ensemble import Model
 from slotfill.model.generators.base import Generator
 from slotfill.model.taggers.base import Tagger
@@ -39,6 +40,17 @@ Tensors = dict[str, Tensor]
 
 _MIN_INTERVAL = 50
 """Checkpoints within an epoch have at least so many times the time between them that one takes."""
+
+_HUGE = 1e6
+"""What no output of a part is near before training, in absolute terms."""
+
+_PARTS = (
+    ("embedding", "embeddings"),
+    ("encoder", "encoders"),
+    ("intent", "intent"),
+    ("tagger", "tagger"),
+)
+"""The keys of the parts of a network in the order of computation, each with its attribute."""
 
 Weights = tuple[Tensor, ...] | list[Tensor]
 
@@ -256,6 +268,8 @@ class Trainer:
             sentences += shard.sentences
             tokens += shard.tokens
             reads = self.on_cpu or done % LOSS_SYNC_INTERVAL == 1
+            if self.steps_done == 0 and rank == 0:
+                self._check_first_step(loss, shard)
             if reads:
                 self._check_finite(f"the loss became {loss:g} in step {self.steps_done + 1}", loss)
                 running_loss = float(total_loss) / sentences
@@ -434,6 +448,55 @@ class Trainer:
                 f"{problem}: lower train.learning_rate ({self.config.learning_rate}), or"
                 + (f" train.gradient_clip ({clip})" if clip else " set train.gradient_clip=5")
             )
+
+    def _check_first_step(self, loss: Tensor, shard: Shard) -> None:
+        """Raise RunError if the loss or a gradient is not a number before any weight is changed."""
+        keys: Iterable[str] = ()
+        if not bool(loss.isfinite()):
+            what = f"the loss became {loss:g}"
+            if shard.batch is not None:
+                keys = self._find_huge(shard)
+        else:
+            weights = self.model.named_parameters()
+            names = [
+                name
+                for name, weight in weights
+                if weight.grad is not None and bool(weight.grad.isnan().any())
+            ]
+            if not names:
+                return
+            what = "a gradient became nan"
+            # It passes from the part where it arises to those before.
+            keys = (key for key, m in reversed(_PARTS) if any(f"{m}." in name for name in names))
+        key = next(iter(keys), "generator" if isinstance(self.model, Generator) else "tagger")
+        if key == "encoder" and any(isinstance(part, Cell) for part in self.model.modules()):
+            key = "encoder and encoder.cell"
+        raise RunError(
+            f"{what} in step 1, before any weight was changed: see the options of {key}, which make"
+            " numbers too large"
+        )
+
+    def _find_huge(self, shard: Shard) -> list[str]:
+        """Return the keys of the parts whose output is huge or not finite, in order.
+
+        A huge one overflows in a later part.
+        """
+        found: list[str] = []
+
+        def note(key: str, outputs: Any) -> None:
+            tensors = outputs if isinstance(outputs, tuple) else (outputs,)
+            if not all(bool((each.abs() < _HUGE).all()) for each in tensors):
+                found.append(key)
+
+        for member in self.model.members:
+            for key, name in _PARTS:
+                part = getattr(member, name)
+                for module in part if isinstance(part, nn.ModuleList) else [part]:
+                    if module is not None:
+                        module.register_forward_hook(lambda _, __, out, key=key: note(key, out))
+        with torch.no_grad():
+            shard_loss(self.model, shard, self.config.precision)
+        return found
 
     def _progress(
         self, epoch: int, done: int, loss: float, speed: float, seconds_per_step: float

@@ -166,6 +166,9 @@ def test_errors_in_building_the_network_have_a_location(desk, cli):
     expected = "c.yaml:3: embedding.1.max_length: must be at least min_length, 5"
     for command in ("check", "train", "compare"):
         assert cli(command, "c.yaml").err.splitlines()[0] == f"slotfill: {expected}"
+    cell = "encoder.cell={name: slstm, heads: 3}"
+    message = "must divide hidden_size, 8, found 3 (allowed: 1, 2, 4, 8)"
+    assert f"encoder.cell.heads: {message}\n" in cli("check", "tiny.yaml", cell).err
     result = cli(
         "train",
         "tiny.yaml",

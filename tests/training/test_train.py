@@ -466,6 +466,23 @@ def test_divergence_is_an_error():
         run(trainer)
 
 
+@pytest.mark.parametrize("of_gradient", [False, True])
+def test_what_is_not_finite_before_the_first_step_is_not_the_learning_rate(of_gradient):
+    weight = "0.5" if of_gradient else "1e30"
+    trainer = make_trainer(f"encoder.cell={{name: indrnn, max_recurrent_weight: {weight}}}")
+    if of_gradient:
+        bias = trainer.model.encoders[0].layers[0].bias
+        bias.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(RunError) as error:
+        run(trainer)
+    what = "a gradient" if of_gradient else "the loss"
+    assert str(error.value).startswith(f"{what} became ")
+    assert str(error.value).endswith(
+        " in step 1, before any weight was changed: see the options of encoder and encoder.cell,"
+        " which make numbers too large"
+    )
+
+
 @pytest.mark.parametrize("bad", ["nan", "inf"])
 def test_nonfinite_loss_ends_training_before_the_weights_are_updated(bad, monkeypatch):
     trainer = make_trainer()

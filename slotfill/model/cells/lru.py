@@ -45,8 +45,8 @@ class LRU(Cell):
     ) -> None:
         if not 0 <= min_radius < max_radius <= 1:
             raise ConfigError(
-                f"{min_radius:g} with max_radius {max_radius:g}; needed is"
-                " 0 <= min_radius < max_radius <= 1",
+                f"must be at least 0 and less than max_radius, which is at most 1, found"
+                f" {min_radius:g} and max_radius {max_radius:g}",
                 key="min_radius",
             )
         # The real and the imaginary part of B, and D.

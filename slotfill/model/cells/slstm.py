@@ -105,4 +105,9 @@ class SLSTM(Cell):
 def check_heads(heads: int, hidden_size: int) -> None:
     """Raise ConfigError unless `heads` divides `hidden_size`."""
     if hidden_size % heads:
-        raise ConfigError(f"{heads} heads do not divide hidden_size {hidden_size}", key="heads")
+        divisors = [number for number in range(1, hidden_size + 1) if hidden_size % number == 0]
+        allowed = ", ".join(map(str, divisors))
+        raise ConfigError(
+            f"must divide hidden_size, {hidden_size}, found {heads} (allowed: {allowed})",
+            key="heads",
+        )

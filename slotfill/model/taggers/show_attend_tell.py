@@ -43,7 +43,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slotfill.config.option_types import CellPart, Fraction, NonNegative, Positive, Size
+from slotfill.config.option_types import CellPart, Fraction, NonNegative, Size
 from slotfill.data.vocab import Vocab
 from slotfill.model.layers import AdditiveAttention, padding_mask
 from slotfill.model.taggers._decoder import Decoder, EncoderMemory
@@ -76,8 +76,8 @@ class ShowAttendTell(Decoder):
         attention: Literal["soft", "hard"] = "soft",
         aligned: bool = True,
         doubly_stochastic: NonNegative = 1.0,
-        reinforce: Positive = 1.0,
-        entropy: Positive = 0.01,
+        reinforce: NonNegative = 1.0,
+        entropy: NonNegative = 0.01,
         hidden_size: Size = 128,
         tag_size: Size = 32,
         cell: CellPart = "lstm",
