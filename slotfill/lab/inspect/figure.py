@@ -46,9 +46,9 @@ def plot_inspection(inspection: Inspection) -> Figure:
         figsize=(_WIDTH * columns, sum(heights)), layout="constrained", facecolor="white"
     )
     grid = figure.add_gridspec(len(rows), 1, height_ratios=heights)
-    for row, panels in zip(grid, rows.values(), strict=True):
+    for row, panels in enumerate(rows.values()):
         # Each row has its own margins, as wide as its labels.
-        line = figure.add_subfigure(row)
+        line = figure.add_subfigure(grid[row])
         for axes, panel in zip(
             line.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
         ):

@@ -56,6 +56,7 @@ class DilatedCNN(Encoder):
         # With torch's own initial weights the output would be almost the same for all inputs.
         for convolution in convolutions:
             nn.init.dirac_(convolution.weight)
+            assert convolution.bias is not None
             nn.init.constant_(convolution.bias, INITIAL_BIAS)
         self.block = nn.ModuleList(convolutions)
 
