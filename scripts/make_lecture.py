@@ -293,6 +293,7 @@ class GradientWords:
     """In how many epochs of those with clipping, and the limit."""
     never_above: str
     stop: str
+    trained: str
 
 
 GRADIENT_WORDS = {
@@ -312,6 +313,7 @@ GRADIENT_WORDS = {
         never_above="With clipping, the mean of an epoch is above the limit of {:g} in {} of {}"
         " epochs, so that it shortens single steps at most",
         stop=". ",
+        trained="These runs are of {}.",
     ),
     "lecture.zh-TW": GradientWords(
         head=("訓練", "第一個 epoch", "最大的 epoch", "最後一個 epoch"),
@@ -325,6 +327,7 @@ GRADIENT_WORDS = {
         never_above="有裁剪時，{2} 個 epoch 中有 {1} 個的平均超過上限 {0:g}，"
         "被剪短的頂多是個別的步",
         stop="。",
+        trained="這些訓練的日期：{}。",
     ),
 }
 
@@ -340,6 +343,13 @@ def read_histories(folder: Path) -> list[list[tuple[float, float]]]:
             ]
         histories.append([(loss, norm) for loss, norm in rows])
     return histories
+
+
+def read_dates(folders: list[Path]) -> str:
+    """Return the first and the last date of the runs in folders, or the only one."""
+    files = [path for folder in folders for path in folder.glob("*/*/environment.json")]
+    dates = {json.loads(path.read_text(encoding="utf-8"))["finished"][:10] for path in files}
+    return " – ".join(sorted({min(dates), max(dates)}))
 
 
 def describe_gradients(
@@ -423,6 +433,7 @@ def fill_page(page: Page, *, run: bool = True) -> str:
                 clipped, unclipped = map(read_histories, folders)
                 words = GRADIENT_WORDS[page.path.stem]
                 text = describe_gradients(clipped, unclipped, CLIP, words)
+                text += f"{words.trained.format(read_dates(folders))}\n\n"
         elif run:
             text = "\n" + describe_environment() + "\n"
         return f"{match[0].partition('-->')[0]}-->{text}<!-- end -->"
