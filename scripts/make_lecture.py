@@ -247,9 +247,10 @@ def difference_of(output: str, words: systems.Words) -> str:
     """Return the difference of the first half of the runs in an output from the second half."""
     found = [float(number) for number in re.findall(r"test F1 ([\d.]+)", output)]
     one, other = found[: len(found) // 2], found[len(found) // 2 :]
-    freedom = len(found) - 2
-    squares = sum((len(each) - 1) * statistics.variance(each) for each in (one, other))
-    deviation = (squares / freedom * (1 / len(one) + 1 / len(other))) ** 0.5
+    # Welch's test.
+    parts = [statistics.variance(each) / len(each) for each in (one, other)]
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(one) - 1) for part in parts)
+    deviation = sum(parts) ** 0.5
     change = statistics.mean(one) - statistics.mean(other)
     margin = student_quantile(freedom) * deviation
     p = student_tail(abs(change) / deviation, freedom)
