@@ -20,6 +20,7 @@ from slotfill.inference.decoding import Hypotheses, Scores, Transitions
 from slotfill.inference.lattice import Lattice
 
 
+@np.errstate(all="ignore")  # As in `slot_confidences`.
 def tag_marginals(
     scores: Scores, lengths: np.ndarray, temperature: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:

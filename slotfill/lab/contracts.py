@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from traceback import extract_stack, extract_tb
@@ -975,14 +975,25 @@ class _NotFiniteFinder(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        before = _list_not_finite(args)
         result = function(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(tensor, Tensor) and tensor.is_floating_point():
-                for kind, found in (("nan", tensor.isnan()), ("inf", tensor.isinf())):
-                    place = find_part_line(extract_stack()) if bool(found.any()) else ""
-                    if place:
-                        self.places.setdefault(kind, place)
+        # Memory without values yet, or with those of an argument, is not where they come from.
+        if function not in _UNINITIALIZED:
+            results = result if isinstance(result, tuple | list) else [result]
+            for kind in _list_not_finite(results) - before:
+                if place := find_part_line(extract_stack()):
+                    self.places.setdefault(kind, place)
         return result
+
+
+_UNINITIALIZED = {torch.empty, torch.empty_like, torch.empty_strided, Tensor.new_empty}
+
+
+def _list_not_finite(values: Iterable[Any]) -> set[str]:
+    """Return which of nan and inf are in the tensors among `values`."""
+    tensors = [each for each in values if isinstance(each, Tensor) and each.is_floating_point()]
+    kinds = {"nan": torch.isnan, "inf": torch.isinf}
+    return {kind for kind, test in kinds.items() if any(bool(test(each).any()) for each in tensors)}
 
 
 def _find_not_finite(contract: Contract, subject: Any) -> str:
