@@ -4,6 +4,8 @@
     python scripts/train_systems.py --seeds 1,2    only these seeds
     python scripts/train_systems.py --take         train nothing; take the runs that are finished,
                                                    also with --seeds
+    python scripts/train_systems.py --known-rates  search no learning rates; take those of
+                                                   docs/systems.json
     python scripts/train_systems.py --estimate     train nothing; time one epoch of the LSTM
 
 Then `python scripts/make_systems_docs.py` writes the pages. Ctrl-C stops it, and the same command
@@ -177,11 +179,26 @@ class Sizes:
 # The runs
 
 
+Rates = dict[tuple[str, str], float]
+"""Learning rates by system and corpus."""
+
+
+def read_rates() -> Rates:
+    """Return the learning rates of docs/systems.json, which an earlier search has found."""
+    systems = json.loads(FIGURES.read_text(encoding="utf-8"))["configs"]
+    return {
+        (system["name"], corpus): found["learning_rate"]
+        for system in systems
+        for corpus, found in system["corpora"].items()
+    }
+
+
 class Runs:
     """The runs in a folder, by system, corpus, learning rate and seed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rates: Rates | None = None) -> None:
         self.folder = folder.resolve()
+        self.known_rates = rates or {}
         # Links, so that another checkout can go on with the same runs.
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         for corpus, path in CORPORA.items():
@@ -232,6 +249,8 @@ class Runs:
 
     def rate(self, system: str, corpus: str) -> float | None:
         """Return the learning rate with the best F1 on valid; None before the search has ended."""
+        if rate := self.known_rates.get((system, corpus)):
+            return rate
         found, missing = self.search(system, corpus)
         return None if missing else max(found, key=lambda rate: found[rate])
 
@@ -266,7 +285,7 @@ class Runs:
 
     def _list_missing(self, system: str, corpus: str, seed: int) -> Iterator[Job]:
         """Yield the runs of a system that are neither finished nor failed."""
-        if seed == SEEDS[0]:
+        if seed == SEEDS[0] and (system, corpus) not in self.known_rates:
             while missing := self.search(system, corpus)[1]:
                 yield self.job(system, corpus, missing[0], seed)
         elif (rate := self.rate(system, corpus)) is not None:
@@ -479,12 +498,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "systems", metavar="DIR")
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)), metavar="N,N,...")
     parser.add_argument("--take", action="store_true", help="train nothing")
+    parser.add_argument("--known-rates", action="store_true", help="search no learning rates")
     parser.add_argument("--estimate", action="store_true", help="time one epoch of the LSTM")
     args = parser.parse_args()
     if args.estimate:
         estimate()
         return
-    runs, seeds = Runs(args.out), tuple(map(int, args.seeds.split(",")))
+    runs = Runs(args.out, read_rates() if args.known_rates else None)
+    seeds = tuple(map(int, args.seeds.split(",")))
     if not args.take:
         try:
             runs.train(seeds)
