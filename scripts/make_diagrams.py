@@ -50,7 +50,7 @@ CHINESE = {
     "arrival date": "抵達日期",
     "arrive": "抵達",
     "Taipei": "台北",
-    "on": "在",
+    "on": "是",
     "November": "十一月",
     "2nd": "二日",
     "forget": "遺忘閘",

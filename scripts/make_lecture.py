@@ -125,9 +125,9 @@ CHINESE = Page(
         "|slope|": "|斜率|",
         "5 steps": "5 步",
         "50 steps": "50 步",
-        "Accuracy of the city's slot": "城市槽位的答對率",
+        "Accuracy of the city's slot": "城市槽位的正確率",
         "Relative gradient (dashed: weights x 4)": "相對梯度（虛線：權重 x 4）",
-        "accuracy, %": "答對率（%）",
+        "accuracy, %": "正確率（%）",
         "chance": "亂猜",
         "explodes": "爆炸",
         "vanishes": "消失",
@@ -324,9 +324,10 @@ GRADIENT_WORDS = {
         grows="沒有裁剪時，{1} 次訓練中有 {0} 次，後來某個 epoch 的梯度比第一個 epoch 長，"
         "最多是 {2:.1f} 倍",
         falls="沒有裁剪時，{} 次訓練裡，後來的梯度都沒有比第一個 epoch 長",
-        above="有裁剪時，{2} 個 epoch 中有 {1} 個的平均超過上限 {0:g}，這些 epoch 裡都有被剪短的步",
+        above="有裁剪時，{2} 個 epoch 中有 {1} 個的平均超過上限 {0:g}，"
+        "這些 epoch 裡一定有梯度被剪短",
         never_above="有裁剪時，{2} 個 epoch 中有 {1} 個的平均超過上限 {0:g}，"
-        "被剪短的頂多是個別的步",
+        "被剪短的頂多是個別幾步的梯度",
         stop="。",
         trained="這些訓練的日期：{}。",
     ),

@@ -107,7 +107,7 @@ ENGLISH = Words(
     worse_than="Worse: ",
     missing="Not tested: ",
     none="none",
-    on=" on ",
+    on="{systems} on {corpus}",
     comma=", ",
     last_comma=" and ",
     semicolon="; ",
@@ -134,13 +134,13 @@ CHINESE = Words(
     untested=("還沒有檢定，至少要兩個隨機種子", "在{}上還沒有檢定"),
     unmeasured=("還沒有測量", "在{}上還沒有測量"),
     not_tested="沒有檢定",
-    is_significant="差距顯著",
-    is_not_significant="差距不顯著",
+    is_significant="差異顯著",
+    is_not_significant="差異不顯著",
     better_than="顯著優於 `{}`：",
     worse_than="顯著較差：",
     missing="沒有檢定：",
-    none="沒有",
-    on="：",
+    none="無",
+    on="在{corpus}上是 {systems}",
     comma="、",
     last_comma="和",
     semicolon="；",
@@ -240,6 +240,11 @@ def join(items: list[str], words: Words = ENGLISH) -> str:
     """Return a list in words."""
     *most, last = items
     return f"{words.comma.join(most)}{words.last_comma}{last}" if most else last
+
+
+def add_spaces(text: str) -> str:
+    """Return a text with a space between Chinese and Latin characters."""
+    return re.sub(r"(?<=[一-鿿])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[一-鿿])", " ", text)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -351,7 +356,7 @@ def verdict(lab: Lab, claim: Claim, words: Words = ENGLISH) -> str:
             pieces.append(
                 everywhere if len(on) == len(corpora) else somewhere.format(join(on, words))
             )
-    text = words.semicolon.join(pieces) + words.stop.strip()
+    text = add_spaces(words.semicolon.join(pieces) + words.stop.strip())
     return text[0].upper() + text[1:]
 
 
@@ -391,11 +396,10 @@ def summarize(
                 found[difference > 0].append(f"`{name}` ({difference:+.2f})")
         for is_better, listed in found.items():
             if listed:
-                listed_text = words.comma.join(listed)
-                if words is ENGLISH:
-                    outcomes[is_better].append(f"{listed_text} on {words.corpora[corpus]}")
-                else:
-                    outcomes[is_better].append(f"{words.corpora[corpus]}{words.on}{listed_text}")
+                text = words.on.format(
+                    systems=words.comma.join(listed), corpus=words.corpora[corpus]
+                )
+                outcomes[is_better].append(add_spaces(text))
     better, worse = (
         words.semicolon.join(outcomes[is_better]) or words.none for is_better in (True, False)
     )

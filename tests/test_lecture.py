@@ -243,6 +243,14 @@ def test_verdicts_follow_from_the_tests(lecture, margin, on_atis, on_mit, expect
     assert systems.verdict(lab, systems.Claim("", "gru", "lstm", margin)) == expected
 
 
+def test_chinese_verdicts_have_spaces_around_latin_words(lecture):
+    systems = lecture.systems
+    lab = lab_of(systems, {"atis": found(1), "mit_restaurant": found(2, p_corrected=0.2)})
+    text = systems.verdict(lab, systems.Claim("", "gru", "lstm"), systems.CHINESE)
+    assert text == "在 ATIS 上成立；在 MIT 餐廳上看不出來。"
+    assert "在 ATIS 上是 `gru` (+1.00)" in systems.summarize(lab, ["gru"], systems.CHINESE)
+
+
 @pytest.mark.parametrize(
     ("on_atis", "on_mit", "expected"),
     [
