@@ -37,14 +37,20 @@ def check_config(
 ) -> tuple[str, list[str], list[str]]:
     """Return the name of `config`, a summary of each split of its data, and likely problems.
 
-    `config` may also be a path of sentences.
+    `config` may also be a path of sentences; None is what `train` trains on without a config.
 
     Raises:
         UsageError: there is no such config.
         ConfigError: the config has errors, or its parts cannot be combined.
         DataError: its sentences cannot be read.
     """
-    name, loaded, _ = load_with_base(lambda base: _load(config, overrides, base), None)
+
+    def load(base: Config | None) -> tuple[str, Config]:
+        if config is None:  # As train does, which may hold sentences out.
+            return load_config(None, overrides, need_data=True, base=base)
+        return _load(config, overrides, base)
+
+    name, loaded, _ = load_with_base(load, None)
     files = [] if are_external_parts_trusted() else list(external_part_files(loaded.model_dump()))
     not_verified = [f"{file} is executed only with --trust" for file in files]
     if not files:

@@ -183,6 +183,18 @@ def test_check_of_overrides_alone_reports_their_errors(override, code, message, 
     assert message in result.err
 
 
+@pytest.mark.parametrize("override", ["data.train=few.brackets", "data.path=few.brackets"])
+def test_check_of_overrides_alone_refuses_what_train_refuses(override, desk, cli):
+    lines = Path("corpus/train.brackets").read_text().splitlines(keepends=True)
+    Path("few.brackets").write_text("".join(lines[:3]))
+    refused = cli("train", override)
+    message = "data.holdout: 0.1 of 3 training sentences leaves an empty split"
+    assert refused.code == 2 and message in refused.err
+    assert cli("check", override) == refused
+    # Without a key, the sentences alone are checked.
+    assert cli("check", "few.brackets").out.endswith("few.brackets: ok\n")
+
+
 @pytest.mark.parametrize(("value", "percent"), [("0.95", "95"), ("1", "100"), ("0.005", "0.5")])
 def test_a_fraction_is_refused_as_a_least_f1(value, percent, trained, cli):
     result = cli("evaluate", trained, "--min-f1", value)
