@@ -255,11 +255,13 @@ def _add_error_handlers(app: FastAPI) -> None:
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         if first["type"] == "json_invalid":
             return error_response(422, f"the body is not JSON: {first['ctx']['error']}")
-        if first["loc"] == ("body",):
+        # What pydantic says of a key that has half a surrogate pair, which is none of the model.
+        is_broken_key = first["type"] == "string_unicode" and first["loc"] == ("body",)
+        if first["loc"] == ("body",) and not is_broken_key:
             hint = "with the header Content-Type: application/json"
             return error_response(422, f"the body must be a JSON object, {hint}")
-        key = join_key(first["loc"][1:])
-        if first["type"] == "extra_forbidden":
+        key = first["input"] if is_broken_key else join_key(first["loc"][1:])
+        if first["type"] == "extra_forbidden" or is_broken_key:
             message = f"unknown key{did_you_mean(key, PredictRequest.model_fields)}"
         else:
             message = describe_value(first)

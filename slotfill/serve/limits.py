@@ -68,8 +68,9 @@ class Limits:
 def error_response(
     status: int, message: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    """Return an error as one line of JSON."""
-    return JSONResponse({"error": " ".join(message.split())}, status, headers)
+    """Return an error as one line of JSON, in which half of a surrogate pair is escaped."""
+    line = " ".join(message.encode(errors="backslashreplace").decode().split())
+    return JSONResponse({"error": line}, status, headers)
 
 
 class LimitedRequests:
