@@ -140,7 +140,7 @@ def train(
     from functools import partial
 
     from slotfill.config.builtin import compose_config
-    from slotfill.config.registry import trust_external_parts
+    from slotfill.config.registry import catch_part_errors, trust_external_parts
     from slotfill.errors import UsageError
     from slotfill.extras import required_for
     from slotfill.runs.continuation import load_with_base
@@ -168,13 +168,14 @@ def train(
         with required_for("slotfill.train"):
             from slotfill.runs.train import train as train_run
         folder = RunFolder(Path("runs", name) if out is None else _to_path(out), force=force)
-        result = train_run(
-            loaded,
-            folder,
-            on_epoch=on_epoch or (lambda epoch: None),
-            on_finding=lambda finding: warnings.warn(finding, stacklevel=4),
-            device=resolve_device(device),
-        )
+        with catch_part_errors():
+            result = train_run(
+                loaded,
+                folder,
+                on_epoch=on_epoch or (lambda epoch: None),
+                on_finding=lambda finding: warnings.warn(finding, stacklevel=4),
+                device=resolve_device(device),
+            )
         return Predictor.load(result.path)
 
 
@@ -208,20 +209,23 @@ def evaluate(
         99
     """
     from slotfill.config.builtin import to_words
+    from slotfill.config.registry import catch_part_errors, trust_external_parts
     from slotfill.errors import UsageError
     from slotfill.runs.evaluate import evaluate_run, evaluate_sentences
     from slotfill.runs.predict import Predictor
 
     if data is not None and split is not None:
         raise UsageError("split names a split of the run's own data, data other data: give one")
-    if isinstance(data, list | tuple):
-        if overrides:
-            raise UsageError("overrides say how a file is written; sentences are read already")
+    has_sentences = isinstance(data, list | tuple)
+    if has_sentences and overrides:
+        raise UsageError("overrides say how a file is written; sentences are read already")
+    path = None if data is None or has_sentences else _to_path(data)
+    # Its data may name the file of a format, too.
+    with trust_external_parts(trust), catch_part_errors():
         tagger = run if isinstance(run, Predictor) else load(run, trust=trust)
-        return evaluate_sentences(tagger.run, data)
-    path = None if data is None else _to_path(data)
-    tagger = run if isinstance(run, Predictor) else load(run, trust=trust)
-    return evaluate_run(tagger.run, split=split, path=path, overrides=to_words(overrides or {}))
+        if isinstance(data, list | tuple):
+            return evaluate_sentences(tagger.run, data)
+        return evaluate_run(tagger.run, split=split, path=path, overrides=to_words(overrides or {}))
 
 
 def read(

@@ -67,16 +67,16 @@ class CommandGroup(TyperGroup):
         except (SlotfillError, OSError, Exit, Abort, _ClickException):
             raise
         except (Exception, SystemExit) as error:
-            from slotfill.config.registry import describe_part_error
+            from slotfill.config import registry
 
-            if (message := describe_part_error(error)) is None:
-                raise
-            if isinstance(error, Exception):
+            message = registry.describe_part_error(error)
+            if registry.loaded_part_files() and isinstance(error, Exception):
                 from slotfill.lab.contracts import explain_part_error
 
                 message = explain_part_error(error) or message
-            hint = "slotfill check --contract FILE --trust says what a part must do"
-            raise RunError(f"{message}; {hint}") from error
+            if message is None:
+                raise
+            raise RunError(f"{message}; {registry.CONTRACT_HINT}") from error
 
 
 def _trust(context: Context, trust: bool) -> None:

@@ -23,11 +23,14 @@ from traceback import StackSummary, extract_tb
 from typing import Any, Literal
 
 from slotfill.config.hints import hint_at_part
-from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
+from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
 
 REQUIRED = object()
 
 _MODULE_PREFIX = "slotfill_part_"
+
+CONTRACT_HINT = "slotfill check --contract FILE --trust says what a part must do"
+"""The end of a message on a user-defined part that fails."""
 
 _trusted: ContextVar[bool] = ContextVar("trusted", default=False)
 
@@ -75,18 +78,28 @@ def find_part_line(frames: StackSummary) -> str:
 
 
 def describe_part_error(error: BaseException) -> str | None:
-    """Return `error` in one line if user-defined parts are loaded, which it may come from.
-
-    None if there is none. It has the last line of a part's file that led to the error, if any did.
-    `SystemExit` is described only where a part's file raised it.
-    """
-    files = loaded_part_files()
+    """Return `error` with the last line of a user-defined part that led to it; None if none did."""
     where = find_part_line(extract_tb(error.__traceback__))
-    if not where and (not files or not isinstance(error, Exception)):
-        return None
+    return f"{where} {describe_failure(error)}" if where else None
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return the end of a message on what raised `error`, in one line."""
     message = next(iter(str(error).splitlines()), "")
-    where = where or f"{files[-1]}: its network"
-    return f"{where} failed with {type(error).__name__}: {message}"
+    return f"failed with {type(error).__name__}: {message}"
+
+
+@contextmanager
+def catch_part_errors() -> Iterator[None]:
+    """Raise RunError, which names the line, for what a user-defined part raises in this block."""
+    try:
+        yield
+    except SlotfillError:
+        raise
+    except (Exception, SystemExit) as error:
+        if (message := describe_part_error(error)) is None:
+            raise
+        raise RunError(f"{message}; {CONTRACT_HINT}") from error
 
 
 def check_trusted(file: str | Path) -> None:
@@ -243,8 +256,7 @@ class PartSource:
             frames = extract_tb(error.__traceback__)
             lines = [frame.lineno for frame in frames if frame.filename == str(self.path)]
             raise RunError(
-                f"{self.path}:{lines[-1] if lines else 1}: running it failed with"
-                f" {type(error).__name__}: {error}"
+                f"{self.path}:{lines[-1] if lines else 1}: running it {describe_failure(error)}"
             ) from error
         return getattr(module, class_name)
 

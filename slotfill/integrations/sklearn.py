@@ -20,7 +20,7 @@ import numpy as np
 
 from slotfill.config.builtin import compose_config
 from slotfill.config.overrides import flatten
-from slotfill.config.registry import trust_external_parts
+from slotfill.config.registry import catch_part_errors, trust_external_parts
 from slotfill.data.alignment import leave_out_overlaps
 from slotfill.data.findings import describe_overlaps
 from slotfill.data.schemes import slots_to_tags, tags_to_slots
@@ -148,7 +148,8 @@ class SlotTagger:
         with required_for("SlotTagger.fit"):
             from slotfill.runs.device import resolve_device
             from slotfill.runs.train import train
-        train(config, RunFolder(out), device=resolve_device(self.device))
+        with catch_part_errors():
+            train(config, RunFolder(out), device=resolve_device(self.device))
         self._has_tokens = has_tokens
         self._load(out)
 

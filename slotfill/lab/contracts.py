@@ -11,7 +11,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
+from pathlib import Path
 from traceback import extract_stack, extract_tb
 from typing import Any
 
@@ -32,6 +32,7 @@ from slotfill.config.registry import (
     REGISTRIES,
     TAGGERS,
     PartSource,
+    describe_failure,
     describe_part_error,
     find_part_line,
     loaded_part_files,
@@ -913,18 +914,35 @@ def check_contracts(file: str, options: Sequence[str] = ()) -> Iterator[tuple[st
     return _check(source, kind, part if inner is None else part[inner])
 
 
+_COMPUTING = ("model", "training", "inference", "export")
+"""The packages that compute with what parts return."""
+
+
 def explain_part_error(error: Exception) -> str | None:
     """Return what the user-defined part that led to `error` returns not as documented, in one line.
 
-    None if nothing is found, with the default values of its options, or it raises an exception.
+    None if nothing is found with the default values of its options. If the error did not pass
+    through its file, it is one of the code that computes with its results, and the part returns a
+    wrong one, or raises such an error on its own.
     """
     files = loaded_part_files()
-    frames = [frame.filename for frame in extract_tb(error.__traceback__)]
-    for file in [file for file in files if file in frames] or reversed(files):
+    frames = [Path(frame.filename) for frame in extract_tb(error.__traceback__)]
+    passed = [file for file in files if Path(file) in frames]
+    root = Path(__file__).parents[1]
+    own = [frame.relative_to(root) for frame in frames if frame.is_relative_to(root)]
+    if not passed and not (own and own[-1].parts[0] in _COMPUTING):
+        return None
+    same = f" failed with {type(error).__name__}: "
+    for file in passed or reversed(files):
         with suppress(Exception), trust_external_parts():
-            for _, problem in islice(check_contracts(file), 2):
-                if problem is not None and " failed with " not in problem:
+            for index, (contract, problem) in enumerate(check_contracts(file)):
+                if problem is None or (index == 0 and not passed):
+                    continue
+                is_wrong_result = index < 2 and " failed with " not in problem
+                raises_same = same in problem and not contract.startswith("network")
+                if is_wrong_result or (raises_same and not passed):
                     return problem if file in problem else f"{file}: {problem}"
+                break
     return None
 
 
@@ -957,9 +975,11 @@ def _check(source: PartSource, kind: str, part: Part) -> Iterator[tuple[str, str
         except SlotfillError:
             raise
         except (Exception, SystemExit) as error:
-            if (problem := describe_part_error(error)) is None:
+            problem = describe_part_error(error)
+            if problem is None and isinstance(error, SystemExit):
                 raise
-            yield name, problem
+            # The small network around the part works with all built-in parts.
+            yield name, problem or f"{source.path}: its network {describe_failure(error)}"
             return
         else:
             yield name, None

@@ -19,6 +19,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from slotfill.config.registry import catch_part_errors
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
 from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
@@ -219,7 +220,8 @@ def _load_network(files: RunFiles, config: Config, vocab: Vocab) -> Model | Gene
     content = files[name.name]
     weights, _ = parse_tensors(content, name)
     try:
-        model = build_model(config, vocab, weights=len(content))
+        with catch_part_errors():
+            model = build_model(config, vocab, weights=len(content))
     except SlotfillError:
         raise
     except Exception as error:  # The resources of parts in vocab.json have formats of their own.

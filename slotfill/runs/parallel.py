@@ -14,7 +14,12 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-from slotfill.config.registry import FORMATS, are_external_parts_trusted, trust_external_parts
+from slotfill.config.registry import (
+    FORMATS,
+    are_external_parts_trusted,
+    catch_part_errors,
+    trust_external_parts,
+)
 from slotfill.errors import RunError
 from slotfill.inference.stream import ordered_map, read_ahead
 from slotfill.runs.predict import CHUNK, Predictor, Rendered, Text, join_groups
@@ -64,7 +69,7 @@ def _render_chunk(
     run: Path, format: str, trust: bool, options: dict[str, Any], texts: Sequence[Text]
 ) -> Rendered:
     predictor = load_once(run, trust, **options)
-    with trust_external_parts(trust):
+    with trust_external_parts(trust), catch_part_errors():
         return predictor.render(predictor.tag(texts), FORMATS.build(format))
 
 

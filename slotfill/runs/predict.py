@@ -11,7 +11,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slotfill.config.registry import FORMATS
+from slotfill.config.registry import FORMATS, catch_part_errors
 from slotfill.data.formats.base import Format
 from slotfill.data.formats.jsonl import Jsonl
 from slotfill.data.sentence import (
@@ -180,9 +180,10 @@ class Predictor:
     def tag(self, texts: Sequence[Text]) -> list[Sentence]:
         """Return `texts` as sentences with slots and intents."""
         sentences = list(map(self._tokenize, texts))
-        predictions = predict(
-            self.run.engine, self.run.vocab, sentences, self.calibration, self.nbest
-        )
+        with catch_part_errors():
+            predictions = predict(
+                self.run.engine, self.run.vocab, sentences, self.calibration, self.nbest
+            )
         if self.calibration is not None:
             predictions = predictions.above_thresholds(self.calibration)
         slots, intents, confidences = predictions

@@ -8,6 +8,7 @@ from contextvars import copy_context
 from importlib.util import find_spec
 from pathlib import Path
 
+from slotfill.config.registry import catch_part_errors
 from slotfill.errors import SlotfillError
 from slotfill.extras import EXTRAS
 from slotfill.runs.load import load_run
@@ -66,4 +67,5 @@ def _render(run: Path, name: str, text: str) -> str:
         loaded = load_run(run, engine="torch")
     except (SlotfillError, OSError) as error:
         raise NoHeatMapError(str(error)) from None
-    return render_page(inspect(loaded, text), name)
+    with catch_part_errors():
+        return render_page(inspect(loaded, text), name)

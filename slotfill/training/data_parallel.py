@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from slotfill.config.registry import catch_part_errors
 from slotfill.errors import RunError
 from slotfill.model.ensemble import Model
 from slotfill.model.generators.base import Generator
@@ -188,11 +189,13 @@ class Workers:
         try:
             self.rank, self.children = rank, []
             self._join(server)
-            work()
+            with catch_part_errors():
+                work()
             _wait_for_rank_0()
         except Exception as error:
             assert self.store is not None
-            self.store.compare_set("error", "", f"{type(error).__name__}: {error}")
+            name = "" if isinstance(error, RunError) else f"{type(error).__name__}: "
+            self.store.compare_set("error", "", f"{name}{error}")
         finally:
             # Without flushing or closing the files that the parent has open.
             os._exit(0)

@@ -323,3 +323,36 @@ def test_a_broken_part_in_training_is_one_line(desk, cli, code, exit_code, messa
     message = message.format(file=Path("mine.py").resolve())
     assert (result.code, result.err.count("\n")) == (exit_code, 1), result.err
     assert result.err.startswith(message), result.err
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            CELL.replace("h = f * h + (1 - f) * g", "h = f * h + f.neg_().add_(1) * g"),
+            "{file}: its network failed with RuntimeError: one of the variables needed for gra",
+        ),
+        (
+            ENCODER.replace("return x * self.scale", "return (x * self.scale)[:, 1:]"),
+            "{file}: the output of forward() must be (5, 7, 2), found (5, 6, 2)",
+        ),
+    ],
+)
+def test_an_error_elsewhere_names_the_part_that_led_to_it(desk, cli, code, message):
+    Path("mine.py").write_text(code)
+    key = "encoder" if "Encoder" in code else "encoder.cell"
+    result = cli("train", "tiny.yaml", f"{key}=./mine.py", "--device", "cpu", "--trust")
+    message = message.format(file=Path("mine.py").resolve())
+    assert (result.code, result.err.count("\n")) == (1, 1), result.err
+    assert result.err.startswith(f"slotfill: {message}"), result.err
+
+
+def test_an_error_of_slotfill_is_not_that_of_a_part(desk, cli, monkeypatch):
+    def fail(result):
+        raise KeyError("a bug")
+
+    Path("mine.py").write_text(CELL)
+    monkeypatch.setattr("slotfill.cli.display.print_result", fail)
+    words = ["train", "tiny.yaml", "encoder.cell=./mine.py", "train.epochs=1", "--trust"]
+    with pytest.raises(KeyError, match="a bug"):
+        cli(*words, "--device", "cpu")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 from conftest import write_config
+from service import run_async
 
 import slotfill
 from slotfill.config.registry import are_external_parts_trusted, trust_external_parts
-from slotfill.errors import UsageError
+from slotfill.errors import RunError, UsageError
+from slotfill.serve.heat_maps import _render
+from slotfill.serve.limits import Limits
+from slotfill.serve.metrics import Metrics
+from slotfill.serve.served_run import ServedRun
 
 EXECUTED = 'open({executed!r}, "a").close()\n'
 CELL = "from slotfill.model.cells.elman import Elman\n\n\nclass Mine(Elman):\n    pass\n"
@@ -126,3 +132,83 @@ def test_trust_ends_with_its_block():
         with trust_external_parts(False):
             assert not are_external_parts_trusted()
     assert not are_external_parts_trusted()
+
+
+ENDING = """import os
+from slotfill.model.cells.elman import Elman
+
+
+class Mine(Elman):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.end("__init__")
+
+    def initial_state(self, projected):
+        self.end("initial_state")
+        return super().initial_state(projected)
+
+    def end(self, at):
+        if os.environ.get("END_IN") == at:
+            raise SystemExit(5)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:valid")
+def test_a_part_that_exits_is_an_error_that_names_its_line(desk, cli, monkeypatch):
+    Path("mine.py").write_text(ENDING)
+    keys = {"encoder.cell": "./mine.py", "train.epochs": 1}
+    slotfill.train("tiny.yaml", keys, out="a", device="cpu", trust=True)
+    tagger = slotfill.load("a", engine="torch", trust=True)
+    calls = {
+        "__init__": [lambda: slotfill.load("a", engine="torch", trust=True)],
+        "initial_state": [
+            lambda: tagger.predict(["arrive Oslo"]),
+            lambda: slotfill.evaluate(tagger, split="test"),
+            lambda: slotfill.train("tiny.yaml", keys, out="b", device="cpu", trust=True),
+            lambda: _render(Path("a"), "a", "arrive Oslo"),
+        ],
+    }
+    message = f"{Path('mine.py').resolve()}:16: end() failed with SystemExit: 5"
+    for method in calls:
+        monkeypatch.setenv("END_IN", method)
+        for call in calls[method]:
+            with trust_external_parts(), pytest.raises(RunError) as error:
+                call()
+            assert str(error.value).startswith(f"{message}; slotfill check --contract")
+    words = ["compare", "tiny.yaml", "encoder.cell=./mine.py", "--seeds", "1", "--out", "lab"]
+    result = cli(*words, "--device", "cpu", "--trust")
+    assert (result.code, result.err.count("\n")) == (1, 1) and message in result.err
+
+
+@pytest.mark.filterwarnings("ignore:valid")
+def test_a_service_goes_on_where_a_part_exits(desk, cli, monkeypatch):
+    Path("mine.py").write_text(ENDING)
+    keys = {"encoder.cell": "./mine.py", "train.epochs": 1}
+    slotfill.train("tiny.yaml", keys, out="a", device="cpu", trust=True)
+    with trust_external_parts():
+        served = ServedRun(Path("a"), Limits(), Metrics(), "cpu", "torch")
+
+    async def ask_and_reload():
+        monkeypatch.setenv("END_IN", "initial_state")
+        with pytest.raises(RunError, match="failed with SystemExit: 5"):
+            await served.batcher.tag(["arrive Oslo"])
+        monkeypatch.setenv("END_IN", "__init__")
+        os.utime("a/model.safetensors")
+        before = served.run
+        with trust_external_parts():
+            await served._reload_if_changed()
+            await served._reload_if_changed()
+        monkeypatch.delenv("END_IN")
+        assert served.run is before
+        assert [each.text for each in await served.batcher.tag(["arrive Oslo"])] == ["arrive Oslo"]
+
+    run_async(ask_and_reload())
+
+
+@pytest.mark.filterwarnings("ignore:valid")
+def test_the_data_of_a_run_is_read_by_a_format_that_is_trusted(part):
+    data = {"path": "corpus", "format": part(FORMAT)}
+    slotfill.train("tiny.yaml", {"data": data, "train.epochs": 1}, out="a", trust=True)
+    with pytest.raises(UsageError, match="trust=True"):
+        slotfill.evaluate("a")
+    assert slotfill.evaluate("a", trust=True).sentences == 8

@@ -20,7 +20,11 @@ from typing import Any, NoReturn
 
 from slotfill.config.builtin import expand_configs, load_config
 from slotfill.config.models import Config, DataConfig
-from slotfill.config.registry import are_external_parts_trusted, trust_external_parts
+from slotfill.config.registry import (
+    are_external_parts_trusted,
+    catch_part_errors,
+    trust_external_parts,
+)
 from slotfill.config.yaml_reader import parse
 from slotfill.data.folders import list_shards
 from slotfill.data.splits import (
@@ -419,8 +423,9 @@ def _run_job(job: Job, device: str) -> str | None:
     """Train a job to its end and evaluate it; return the error, if any."""
     try:
         if not is_finished(job):  # Another process may have finished it.
-            _train(job, device)
-            _evaluate(job, device)
+            with catch_part_errors():
+                _train(job, device)
+                _evaluate(job, device)
     except FolderInUseError:
         return _IN_USE
     except SlotfillError as error:
