@@ -84,6 +84,18 @@ def test_loss_is_the_divergence_of_the_tokens(prior):
 
 
 @PRIORS
+def test_without_weight_the_divergence_is_not_learned(prior):
+    """Only the prediction is: the weights of the prior keep their values."""
+    options = {"latent_size": 3, "prior": prior, "kl_weight": 0}
+    encoder, (x, lengths) = build_encoder({"name": "kl_bottleneck", **options}, 4), batch(4)
+    loss = encoder.train()(x, lengths).square().sum()
+    (loss + encoder.regularization_loss).backward()
+    assert encoder.regularization_loss == 0
+    gradient = encoder.layers[0].hidden_to_latent_weight.grad
+    assert gradient[:, :, :6].any() and not gradient[:, :, 6:].any()
+
+
+@PRIORS
 def test_divergence_matches_torch(prior):
     cell = CELLS.build({"name": "kl_bottleneck", "latent_size": 3, "prior": prior}, 4, HIDDEN)
     m, log_s, m_p, log_s_p = torch.randn(

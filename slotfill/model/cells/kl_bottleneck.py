@@ -24,7 +24,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slotfill.config.option_types import Positive, Size
+from slotfill.config.option_types import NonNegative, Size
 from slotfill.model.cells.base import Cell, State, xavier_parameter
 
 
@@ -33,7 +33,7 @@ class KLBottleneck(Cell):
 
     latent_size: size of z.
     prior: `learned` from the previous state, or `fixed` to N(0, 1).
-    kl_weight: weight of the Kullback-Leibler divergence of q from p in the loss.
+    kl_weight: weight of the Kullback-Leibler divergence of q from p in the loss; 0: not in it.
     forget_bias: initial bias of the forget gate, as in `lstm`.
     """
 
@@ -48,7 +48,7 @@ class KLBottleneck(Cell):
         *,
         latent_size: Size = 16,
         prior: Literal["learned", "fixed"] = "learned",
-        kl_weight: Positive = 1.0,
+        kl_weight: NonNegative = 1.0,
         forget_bias: float = 1.0,
     ) -> None:
         super().__init__(input_size, hidden_size, directions)
