@@ -240,6 +240,15 @@ class TrainConfig(StrictModel):
             raise combine_errors([(("text",), problem)])
         return self
 
+    @model_validator(mode="after")
+    def _has_text(self, info: ValidationInfo) -> TrainConfig:
+        """Check that more rounds have a text; a run is read, and continued, with any number."""
+        is_new = info.context is not None and info.context.need_data and self.from_run is None
+        if is_new and self.self_training > 1 and not self.text:
+            problem = "needs train.text, the unlabelled sentences that it labels"
+            raise combine_errors([(("self_training",), problem)])
+        return self
+
 
 class DistilConfig(StrictModel):
     """Distillation: learning from what other runs predict (Hinton et al. 2015)."""

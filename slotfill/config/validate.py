@@ -75,7 +75,7 @@ def parse_config(
         config = _validate(Config, data, PathContext(folder, need_data, is_packed))
     for key, values in ranges.items():
         with _collect(errors):
-            tune[key] = _check_range(data, key, values, PathContext(folder))
+            tune[key] = _check_range(data, key, values, PathContext(folder, need_data))
     for key in list(lines):
         if any(is_within(key, override) for override in overridden):
             del lines[key]

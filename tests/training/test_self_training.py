@@ -174,9 +174,20 @@ def test_train_with_text(desk, cli):
     for settings, problem in {
         "train.text=texts.jsonl": "there is no file texts.jsonl; did you mean 'text.jsonl'?",
         "train.text=text.jsonl train.self_training=0": "train.text: nothing reads it; raise",
+        "train.self_training=2": "train.self_training: needs train.text, the unlabelled sentences",
     }.items():
         result = cli("train", "tiny.yaml", *settings.split(), "--out", "other")
         assert result.code == 2 and problem in result.err
+        assert cli("check", "tiny.yaml", *settings.split()) == result
+    words = ["tune", "tiny.yaml", "tune.train.self_training=[0, 2]", "--trials", "2"]
+    assert "tune.train.self_training: needs train.text" in cli(*words).err
+    # A run that was trained so is loaded all the same, and continued as its keys say.
+    config = (desk / "tiny.yaml").read_text().replace("{epochs", "{self_training: 2, epochs")
+    assert parse_config(config, "config.yaml").train.self_training == 2
+    base = parse_config(config, "config.yaml", ["train.text=text.jsonl"])
+    words = ["data.path=corpus", "train.from_run=run"]
+    inherited = parse_config("", "x", words, need_data=True, base=base).train
+    assert (inherited.self_training, inherited.text) == (2, None)
 
 
 def test_text_of_distillation_has_another_key():
