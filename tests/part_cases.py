@@ -17,7 +17,7 @@ import pytest
 from slotfill.config.option_types import NonNegative
 from slotfill.config.registry import CELLS, EMBEDDINGS, REGISTRIES
 from slotfill.data.static_table import StaticTable
-from slotfill.lab.contracts import (
+from slotfill.lab.contracts.samples import (
     SENTENCES,
     UNKNOWN_WORDS,
     compute_loss,

@@ -71,7 +71,7 @@ class CommandGroup(TyperGroup):
 
             message = registry.describe_part_error(error)
             if registry.loaded_part_files() and isinstance(error, Exception):
-                from slotfill.lab.contracts import explain_part_error
+                from slotfill.lab.contracts.check import explain_part_error
 
                 message = explain_part_error(error) or message
             if message is None:

@@ -114,7 +114,7 @@ def _check_contracts(files: list[str], options: list[str]) -> None:
     if not files:
         raise UsageError("--contract: give the file of a user-defined part, such as ./my_cell.py")
     with required_for("checking a part"):
-        from slotfill.lab.contracts import check_contracts
+        from slotfill.lab.contracts.check import check_contracts
     exit_code = 0
     for file in files:
         is_kept = True

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from slotfill.config.registry import trust_external_parts, user_part
-from slotfill.lab.contracts import (
-    ContractError,
-    network_is_exported,
-    part_has_keyword_only_options,
-)
+from slotfill.lab.contracts.networks import network_is_exported
+from slotfill.lab.contracts.parts import part_has_keyword_only_options
+from slotfill.lab.contracts.requirements import ContractError
 
 CELL = '''"""Gated cell.
 

@@ -8,17 +8,19 @@ import pytest
 from part_cases import all_variants, label, make_labelled_batch, make_vocab, networks, small
 
 from slotfill.config.registry import REGISTRIES
-from slotfill.lab.contracts import (
-    NETWORK_CONTRACTS,
-    PART_CONTRACTS,
-    SENTENCES,
-    cell_has_the_documented_shapes,
+from slotfill.lab.contracts import networks as network_contracts
+from slotfill.lab.contracts.cells import cell_has_the_documented_shapes
+from slotfill.lab.contracts.check import PART_CONTRACTS
+from slotfill.lab.contracts.encoders import (
     encoder_is_determined_by_the_seed_and_its_weights,
     encoder_is_independent_of_padding,
+)
+from slotfill.lab.contracts.networks import (
     network_has_the_mean_of_the_sentences_losses,
     network_is_independent_of_the_batch,
-    part_is_documented,
 )
+from slotfill.lab.contracts.parts import part_is_documented
+from slotfill.lab.contracts.samples import SENTENCES
 from slotfill.model.network import Network
 
 
@@ -72,7 +74,7 @@ ONCE = [parts.values[0] for parts in networks(options=False)]
 
 @pytest.mark.parametrize("parts", networks(inner=False))
 def test_network_has_its_contracts(parts):
-    for contract in NETWORK_CONTRACTS:
+    for contract in network_contracts.CONTRACTS:
         if parts in ONCE or contract not in OF_PARTS_ALONE:
             contract(parts)
     check_noise(parts)
