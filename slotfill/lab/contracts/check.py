@@ -108,7 +108,7 @@ def explain_part_error(error: Exception) -> str | None:
     files = loaded_part_files()
     frames = [Path(frame.filename) for frame in extract_tb(error.__traceback__)]
     passed = [file for file in files if Path(file) in frames]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     own = [frame.relative_to(root) for frame in frames if frame.is_relative_to(root)]
     if not passed and not (own and own[-1].parts[0] in _COMPUTING):
         return None
