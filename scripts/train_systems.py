@@ -183,22 +183,23 @@ Rates = dict[tuple[str, str], float]
 """Learning rates by system and corpus."""
 
 
-def read_rates() -> Rates:
-    """Return the learning rates of docs/systems.json, which an earlier search has found."""
-    systems = json.loads(FIGURES.read_text(encoding="utf-8"))["configs"]
-    return {
+def read_search() -> tuple[Rates, str]:
+    """Return the learning rates that an earlier search has found, and its date."""
+    report = json.loads(FIGURES.read_text(encoding="utf-8"))
+    rates = {
         (system["name"], corpus): found["learning_rate"]
-        for system in systems
+        for system in report["configs"]
         for corpus, found in system["corpora"].items()
     }
+    return rates, report["budget"].get("searched") or report["environment"]["finished"][:10]
 
 
 class Runs:
     """The runs in a folder, by system, corpus, learning rate and seed."""
 
-    def __init__(self, folder: Path, rates: Rates | None = None) -> None:
+    def __init__(self, folder: Path, search: tuple[Rates, str] = ({}, "")) -> None:
         self.folder = folder.resolve()
-        self.known_rates = rates or {}
+        self.known_rates, self.searched = search
         # Links, so that another checkout can go on with the same runs.
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         for corpus, path in CORPORA.items():
@@ -328,7 +329,8 @@ class Runs:
                 found["learning_rate"] = chosen[config["name"], corpus]
         report["failures"] = failures
         report["budget"] = {
-            "text": describe_budget(),
+            "text": describe_budget(self.searched),
+            "searched": self.searched,
             "equal parameters": True,
             "ends of the search": [LOWER_RATE, HIGHER_RATE],
         }
@@ -418,8 +420,9 @@ def summarize_run(job: Job) -> str:
     return f"valid F1 {valid:.2f}, test F1 {test:.2f}, {scores['train_seconds']:.0f} s"
 
 
-def describe_budget() -> str:
-    """Return what all systems have in common, in words."""
+def describe_budget(searched: str) -> str:
+    """Return what all systems have in common, in words; `searched` is the date of the search."""
+    earlier = f" The search is of {searched}, and the runs are later ones." if searched else ""
     rates = " and ".join(map(str, FIRST_RATES))
     return (
         f"All learn from the same {SENTENCES:,} sentences of a corpus for {EPOCHS} epochs in"
@@ -428,7 +431,7 @@ def describe_budget() -> str:
         " size of each is chosen for that. Other options, such as dropout, are those of its file."
         f" Each has the same search of three learning rates with seed {SEEDS[0]}: {rates}, and then"
         f" {LOWER_RATE} if the lower one was better, {HIGHER_RATE} if not. The one with the best F1"
-        " on valid is kept, for the other seeds too."
+        f" on valid is kept, for the other seeds too.{earlier}"
     )
 
 
@@ -504,7 +507,7 @@ def main() -> None:
     if args.estimate:
         estimate()
         return
-    runs = Runs(args.out, read_rates() if args.known_rates else None)
+    runs = Runs(args.out, read_search()) if args.known_rates else Runs(args.out)
     seeds = tuple(map(int, args.seeds.split(",")))
     if not args.take:
         try:
