@@ -94,11 +94,14 @@ def catch_part_errors() -> Iterator[None]:
     """Raise RunError, which names the line, for what a user-defined part raises in this block."""
     try:
         yield
-    except SlotfillError:
-        raise
     except (Exception, SystemExit) as error:
-        if (message := describe_part_error(error)) is None:
-            raise
+        raise_part_error(error)
+        raise
+
+
+def raise_part_error(error: BaseException) -> None:
+    """Raise RunError, which names the line, if a user-defined part has raised `error`."""
+    if not isinstance(error, SlotfillError) and (message := describe_part_error(error)):
         raise RunError(f"{message}; {CONTRACT_HINT}") from error
 
 

@@ -11,7 +11,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slotfill.config.registry import FORMATS, catch_part_errors
+from slotfill.config.registry import FORMATS, raise_part_error
 from slotfill.data.formats.base import Format
 from slotfill.data.formats.jsonl import Jsonl
 from slotfill.data.sentence import (
@@ -180,10 +180,13 @@ class Predictor:
     def tag(self, texts: Sequence[Text]) -> list[Sentence]:
         """Return `texts` as sentences with slots and intents."""
         sentences = list(map(self._tokenize, texts))
-        with catch_part_errors():
+        try:
             predictions = predict(
                 self.run.engine, self.run.vocab, sentences, self.calibration, self.nbest
             )
+        except (Exception, SystemExit) as error:
+            raise_part_error(error)
+            raise
         if self.calibration is not None:
             predictions = predictions.above_thresholds(self.calibration)
         slots, intents, confidences = predictions

@@ -572,7 +572,7 @@ def test_no_differences_if_the_first_config_failed(desk, cli):
         "compare",
         "one.yaml",
         "two.yaml",
-        "train.learning_rate=1e30",
+        "train.learning_rate=1e38",
         "train.optimizer=sgd",
         "train.warmup_epochs=0",
         "train.gradient_clip=0",
