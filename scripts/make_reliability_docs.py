@@ -3,8 +3,8 @@
     python scripts/make_reliability_docs.py          # write them
     python scripts/make_reliability_docs.py --check  # only say whether they are current
 
-The harnesses are benchmarks/covered.py, crash.py, damage.py, fuzz.py, load.py and mutation.py,
-which write a .json each.
+The harnesses are benchmarks/covered.py, crash.py, damage.py, fuzz.py, load.py, mutation.py and
+versions.py, which write a .json each.
 """
 
 from __future__ import annotations
@@ -177,10 +177,26 @@ def mutation() -> str:
     return "\n\n".join([*parts, f"mutmut {results['mutmut']}. {describe_machine(results)}"])
 
 
+def versions() -> str:
+    """Return the table of Python versions that the tests were run on."""
+    results = read("versions")
+    if not results:
+        return "Not run yet."
+    kinds = ("passed", "failed", "errors", "skipped")
+    ordered = sorted(results, key=lambda version: [*map(int, version.split("."))])
+    rows = [
+        [version, *(f"{results[version][kind]:,}" for kind in kinds)]
+        + [results[version][key] for key in ("torch", "date", "machine")]
+        for version in ordered
+    ]
+    return table(["Python", *kinds, "torch", "date", "machine"], rows)
+
+
 def main() -> None:
     old = text = PAGE.read_text(encoding="utf-8")
     parts = {"crash": crashes, "damage": damage, "fuzz": fuzzing, "load": load}
-    for name, render in (parts | {"covered": covered, "mutation": mutation}).items():
+    parts |= {"covered": covered, "mutation": mutation, "versions": versions}
+    for name, render in parts.items():
         pattern = rf"(<!-- figures: benchmarks/{name}\.py -->\n).*?(<!-- end -->)"
         new = render().replace("\\", "\\\\")
         text = re.sub(pattern, rf"\g<1>{new}\n\g<2>", text, flags=re.S)
