@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from dataclasses import asdict
@@ -148,7 +149,7 @@ def compare(
         raise UsageError("--gold is for --system NAME=PATH")
     elif not configs and default_config(overrides):
         raise UsageError("no CONFIG given; the first one is the baseline of the comparison")
-    variant_words = [_parse_variant(variant) for variant in variants or ()]
+    variant_words = list(dict.fromkeys(map(_parse_variant, variants or ())))
     keys = overridden_keys([*overrides, *chain.from_iterable(variant_words)])
     if "train.seed" in keys:
         raise UsageError("train.seed is set by --seeds; give --seeds alone")
@@ -252,10 +253,10 @@ def _parse_systems(texts: list[str]) -> dict[str, list[Path]]:
     return systems
 
 
-def _parse_variant(text: str) -> list[str]:
+def _parse_variant(text: str) -> tuple[str, ...]:
     """Return the overrides in the value of --with; raise UsageError if it has others, or none."""
     try:
-        words = shlex.split(text)
+        words = _split_words(text)
     except ValueError as error:
         raise UsageError(f"--with {text}: {error}") from None
     configs, overrides = split_overrides(words)
@@ -263,7 +264,35 @@ def _parse_variant(text: str) -> list[str]:
         raise UsageError(
             f"--with {text!r}: must be overrides separated by spaces, as 'train.epochs=8'"
         )
-    return overrides
+    return tuple(overrides)
+
+
+def _split_words(text: str) -> list[str]:
+    """Return the words of `text`, as a shell would, but each value in brackets in one word."""
+    words = [""]
+    quote, depth = "", 0
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "{[" and (depth or words[-1].endswith("=")):
+            depth += 1
+        elif character in "}]" and depth:
+            depth -= 1
+        if character.isspace() and not quote and not depth:
+            words.append("")
+        else:
+            words[-1] += character
+    if quote:
+        raise ValueError("No closing quotation")
+    # Quotes in brackets are those of YAML, which reads them.
+    unquoted = ([word] if _IN_BRACKETS.match(word) else shlex.split(word) for word in words)
+    return list(chain.from_iterable(unquoted))
+
+
+_IN_BRACKETS = re.compile(r"""[^'"=]*=[{\[]""")
+"""How an override begins whose value is in brackets."""
 
 
 def _parse_percentages(text: str) -> list[int]:

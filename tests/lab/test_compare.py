@@ -176,12 +176,53 @@ def test_a_config_is_compared_with_its_own_variants(desk, cli):
         ("tiny.yaml", "--with 'tiny.yaml': must be overrides separated by spaces"),
         ("", "--with '': must be overrides"),
         ("'x", "--with 'x: No closing quotation"),
+        ("encoder={name: 'x", "--with encoder={name: 'x: No closing quotation"),
         ("encoder.cel=gru", "encoder.cel: unknown key; did you mean 'cell'?"),
         ("train.seed=3", "train.seed is set by --seeds"),
     ]:
         result = cli("compare", "tiny.yaml", "--with", variant)
         assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), result.err
         assert message in result.err
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        (
+            "encoder.cell=gru  encoder.hidden_size=50",
+            ["encoder.cell=gru", "encoder.hidden_size=50"],
+        ),
+        (
+            "encoder.cell={name: mlstm, heads: 4} train.epochs=2",
+            ["encoder.cell={name: mlstm, heads: 4}", "train.epochs=2"],
+        ),
+        ("embedding=[word, {name: char}]", ["embedding=[word, {name: char}]"]),
+        ("synonyms={'New York': {city: \"}\"}}", ["synonyms={'New York': {city: \"}\"}}"]),
+        ("'encoder.cell={name: mlstm, heads: 4}'", ["encoder.cell={name: mlstm, heads: 4}"]),
+        ("data.path='my data' train.epochs=2", ["data.path=my data", "train.epochs=2"]),
+        ("data.path=a[1 train.epochs=2", ["data.path=a[1", "train.epochs=2"]),
+    ],
+)
+def test_variants_are_split_at_spaces_outside_of_quotes_and_brackets(
+    text, overrides, desk, cli, monkeypatch
+):
+    found = []
+
+    def plan(*_, variants, **__):
+        found.append(variants)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(jobs, "plan", plan)
+    cli("compare", "tiny.yaml", "--with", text, "--with", "train.epochs=9", "--with", text)
+    assert found == [[tuple(overrides), ("train.epochs=9",)]], "the same ones count once"
+
+
+def test_a_variant_may_have_a_value_in_braces(desk, cli):
+    words = ["compare", "tiny.yaml", "train.epochs=1", "--seeds", "1", "--json", "c.json"]
+    variant = "encoder.cell={name: elman, activation: relu}"
+    result = cli(*words, "--with", variant, "--with", variant)
+    assert (result.code, result.err) == (0, "")
+    assert [config["name"] for config in read_report()["configs"]] == ["tiny", f"tiny+{variant}"]
 
 
 def test_tables_as_csv_and_latex(again, cli):
