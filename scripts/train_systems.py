@@ -142,7 +142,8 @@ def fit_size(system: str, corpus: str) -> int:
     points = (32, 64, 128)
     known = np.array([count_parameters(system, corpus, size) for size in points], dtype=float)
     curve = np.polyfit(points, known, 2) - [0, 0, budget]
-    solution = round(max(np.roots(curve).real))
+    # Where it is of the first degree, another root is as large as rounding makes it.
+    solution = round(min(root for root in np.roots(curve).real if root > 0))
     near = range(max(2, solution - NEIGHBOURS), solution + NEIGHBOURS + 1)
     counts = {size: count_parameters(system, corpus, size) for size in near}
     possible = [size for size, count in counts.items() if count is not None]

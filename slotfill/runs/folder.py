@@ -8,6 +8,7 @@ processes out; one that a killed process has left is not locked.
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import weakref
@@ -341,7 +342,11 @@ def _lock_folder(folder: Path) -> Callable[[], None]:
     path = _lock_path(folder)
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
-        lock.acquire()
+        try:
+            lock.acquire()
+        except Timeout:
+            gc.collect()  # What is left of a training of this process may have it.
+            lock.acquire()
     except Timeout:
         raise FolderInUseError(_IN_USE.format(folder)) from None
     except (OSError, NotImplementedError):  # Some network file systems have no locks.

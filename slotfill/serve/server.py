@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -68,7 +69,7 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         on_start(f"http://{shown}:{listener.getsockname()[1]}", list(runs))
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            _Server(config).run(sockets=[listener])
         finally:
             if metrics.cut or any(run.batcher.is_computing for run in runs.values()):
                 # An ordinary end would wait for the threads.
@@ -76,6 +77,17 @@ def serve(
                     logger.error("%s not answered in time", format_count(metrics.cut, "request"))
                 sys.stdout.flush()
                 os._exit(1 if metrics.cut else 0)
+
+
+class _Server(uvicorn.Server):
+    """A server whose second signal cuts the requests that are not answered."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note the signal; from Python 3.12 on, uvicorn would still wait for the connections."""
+        super().handle_exit(sig, frame)
+        if self.force_exit:
+            for task in self.server_state.tasks:
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 def _listen(host: str, port: int) -> socket.socket:
