@@ -259,7 +259,7 @@ def test_the_difference_of_two_sentences_is_token_by_token(encoder):
     assert found.labels == [f"{words[0]} / never", *words[1:]]
     for panel, a, b in zip(found.panels, first.panels, second.panels, strict=True):
         assert np.array_equal(panel.values, a.values - b.values)
-        assert panel.title == f"{a.title.removesuffix(' gate')}, difference"
+        assert panel.title == f"{a.title}, difference"
         assert -panel.low == panel.high >= np.abs(panel.values).max()
     marginals = found.panels[-1].values
     assert np.allclose(marginals.sum(axis=1), 0) and np.abs(marginals).max() > 0.001
@@ -408,3 +408,17 @@ def test_the_title_says_what_a_gate_of_1_does(cell, gate, state):
     assert h != pytest.approx(*does.values(), abs=1e-3)
     if cell in ("gru", "mut1"):
         assert by_name["reset"].title.endswith("reset gate")
+
+
+def test_the_difference_of_a_gate_says_too_what_a_gate_of_1_does():
+    from slotfill.lab.inspect.figure import plot_inspection
+    from slotfill.lab.inspect.heat_map import render_lines
+    from slotfill.lab.inspect.html import render_page
+
+    run = network(with_cell("mut1"))
+    other = inspect(run, TEXT.replace("noon", "night"))
+    shown = inspect(run, TEXT).subtract(other).filter(layer=1, names=["update"])
+    title = "layer 1 forward: update gate (1 writes the new state), difference"
+    assert any(line.plain.startswith(title) for line in render_lines(shown, 80, colors=""))
+    assert title in render_page(shown, "run")
+    assert plot_inspection(shown).axes[0].get_title() == title

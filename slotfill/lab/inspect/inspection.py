@@ -66,6 +66,7 @@ class Panel:
     low: float = 0.0
     """Lower end of the color scale: 0 or `-high`."""
     high: float = 1.0
+    is_gate: bool = False
     meaning: str = ""
     """What a gate does at 1, where cells differ."""
     is_difference: bool = False
@@ -86,15 +87,14 @@ class Panel:
     @property
     def title(self) -> str:
         """Location and description, such as `layer 1 forward: forget gate`."""
-        last_word = self.name.split()[-1]
         description = self.name
         if self.name == "marginals":
             description = "probability of each tag"
         elif self.kind != "units":
             description += _DESCRIPTIONS[self.kind]
-        elif last_word == "hidden":
+        elif self.name.split()[-1] == "hidden":
             description += " (output)"
-        elif last_word not in STATES and (self.low, self.high) == (0, 1):
+        elif self.is_gate:
             description += " gate" + (f" ({self.meaning})" if self.meaning else "")
         description += ", difference" if self.is_difference else ""
         return ": ".join(filter(None, (self.location, description)))
@@ -176,7 +176,8 @@ class Inspection:
         """Return the inspection as JSON data, numbers with 5 decimals."""
         panels = [asdict(panel) for panel in self.panels]
         for fields in panels:
-            del fields["kind"], fields["meaning"], fields["is_difference"]
+            for key in ("kind", "is_gate", "meaning", "is_difference"):
+                del fields[key]
             fields["values"] = (np.round(fields["values"].astype(float), 5) + 0.0).tolist()
         against = {"against": self.against._describe()} if self.against else {}
         return {**self._describe(), **against, "panels": panels}
@@ -282,7 +283,8 @@ def _panels(
             yield panel(kind="tags", columns=run.vocab.tags, values=steps[0])
             return
         low, high = _scale(steps)
-        panel = partial(panel, kind="units", low=low, high=high, meaning=meaning)
+        is_gate = name.split()[-1] not in STATES and (low, high) == (0, 1)
+        panel = partial(panel, kind="units", low=low, high=high, is_gate=is_gate, meaning=meaning)
         yield panel(direction="forward", values=steps[0])
         if len(steps) > 1:  # Recorded from the end; shown in the order of the tokens.
             yield panel(direction="backward", values=steps[1, ::-1])
