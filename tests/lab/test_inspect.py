@@ -269,6 +269,29 @@ def test_the_difference_of_two_sentences_is_token_by_token(encoder):
     assert same.labels == words and not any(panel.values.any() for panel in same.panels)
 
 
+def test_the_columns_of_attention_name_both_tokens_where_they_differ():
+    from slotfill.lab.inspect.figure import plot_inspection
+    from slotfill.lab.inspect.html import render_page
+
+    run = network(SELF_ATTENTION)
+    other = inspect(run, TEXT.replace("leave", "arrive"))
+    shown = inspect(run, TEXT).subtract(other).filter(names=["weights"])
+    assert {panel.kind for panel in shown.panels} == {"tokens"}
+    axes = plot_inspection(shown).axes[0]
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names == [label.get_text() for label in axes.get_yticklabels()] == shown.labels
+    assert names[0] == "leave / arrive"
+    assert '<th class="long">leave / arrive</th>' in render_page(shown, "run")
+
+
+def test_a_figure_says_how_many_units_there_are():
+    from slotfill.lab.inspect.figure import plot_inspection
+
+    for size, label in [(1, "1 unit"), (6, "6 units")]:
+        shown = inspect(network(f"{{name: recurrent, hidden_size: {size}}}"), TEXT)
+        assert plot_inspection(shown.filter(names=["memory"])).axes[0].get_xlabel() == label
+
+
 def test_sentences_of_different_lengths_are_not_compared():
     run = network()
     with pytest.raises(UsageError, match=r"2 tokens and 1 token .*two of the same length"):

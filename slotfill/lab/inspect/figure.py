@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from slotfill.errors import format_count
 from slotfill.lab.html import printable
 from slotfill.lab.inspect.heat_map import (
     format_probability,
@@ -72,7 +73,7 @@ def plot_inspection(inspection: Inspection) -> Figure:
                 names = list(map(printable, panel.columns))
                 axes.set_xticks(range(len(names)), names, rotation=30, ha="right", **text)
             elif panel.kind == "units":
-                axes.set_xlabel(f"{panel.values.shape[1]} units")
+                axes.set_xlabel(format_count(panel.values.shape[1], "unit"))
             line.colorbar(picture, ax=axes, pad=0.01, ticks=[panel.low, panel.high])
     return figure
 

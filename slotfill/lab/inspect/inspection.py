@@ -108,7 +108,10 @@ class Panel:
         values = self.values - other.values
         largest = float(np.abs(values).max())
         high = _round_up(largest) if largest > 1e-6 else 1.0
-        return replace(self, values=values, low=-high, high=high, is_difference=True)
+        columns = _join_labels(self.columns, other.columns)
+        return replace(
+            self, values=values, columns=columns, low=-high, high=high, is_difference=True
+        )
 
     @property
     def keys(self) -> set[str]:
@@ -133,7 +136,7 @@ class Inspection:
         """The tokens; where the other sentence has another token, both."""
         tokens = self.sentence.tokens
         others = self.against.sentence.tokens if self.against else tokens
-        return [a if a == b else f"{a} / {b}" for a, b in zip(tokens, others, strict=True)]
+        return _join_labels(tokens, others)
 
     def subtract(self, other: Inspection) -> Inspection:
         """Return the differences from the inspection of another sentence, token by token.
@@ -192,6 +195,10 @@ class Inspection:
             "slots": list(map(self.sentence.slot_to_json, self.sentence.slots or ())),
             **({"intent": intent} if intent else {}),
         }
+
+
+def _join_labels(labels: Sequence[str], others: Sequence[str]) -> list[str]:
+    return [a if a == b else f"{a} / {b}" for a, b in zip(labels, others, strict=True)]
 
 
 def inspect(run: Run, text: str) -> Inspection:
