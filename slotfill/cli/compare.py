@@ -118,6 +118,9 @@ def compare(
     gold: Annotated[
         Path | None, Option(metavar="FILE", help="The labelled sentences, for --system.")
     ] = None,
+    scheme: Annotated[
+        str | None, Option(help="Tag scheme of --gold and of predictions.", show_default="iob2")
+    ] = None,
     all_pairs: Annotated[
         bool, Option("--all-pairs", help="Also compare each config with each other one.")
     ] = False,
@@ -145,8 +148,10 @@ def compare(
                 raise UsageError(
                     f"{option.opts[0]} is for training; --system compares what is trained already"
                 )
-    elif gold:
-        raise UsageError("--gold is for --system NAME=PATH")
+        if scheme and not gold:
+            raise UsageError("--scheme is that of --gold and of predictions; give --gold FILE")
+    elif gold or scheme:
+        raise UsageError(f"{'--gold' if gold else '--scheme'} is for --system NAME=PATH")
     elif not configs and default_config(overrides):
         raise UsageError("no CONFIG given; the first one is the baseline of the comparison")
     variant_words = list(dict.fromkeys(map(_parse_variant, variants or ())))
@@ -185,7 +190,12 @@ def compare(
         for file in files:
             check_not_input(file, inputs)
         report = compare_systems(
-            parsed, command, gold=gold, device=resolve_device(device), all_pairs=all_pairs
+            parsed,
+            command,
+            gold=gold,
+            scheme=scheme,
+            device=resolve_device(device),
+            all_pairs=all_pairs,
         )
     else:
         plan = comparing.plan(

@@ -768,6 +768,12 @@ def test_usage_errors_of_systems_are_one_line(desk, trained, cli):
         (["--system", f"a={trained}", "--system", f"a={trained}"], "--system a is given twice"),
         (["tiny.yaml", "--system", f"a={trained}"], "give no configs or data"),
         (["tiny.yaml", "--gold", "other.brackets"], "--gold is for --system"),
+        (["tiny.yaml", "--scheme", "bioes"], "--scheme is for --system"),
+        (["--system", f"a={trained}", "--scheme", "bioes"], "give --gold FILE"),
+        (
+            ["--system", f"a={trained}", "--gold", "other.brackets", "--scheme", "bioe"],
+            "unknown tag scheme 'bioe'; did you mean 'bioes'?",
+        ),
         (["--system", f"a={trained}", "--gold", "x"], "x"),
         (["--system", "a=tiny.yaml,same.yaml"], "same.yaml is given twice, first as tiny.yaml"),
         (["--system", f"a={trained}", "--seeds", "1,2"], "--seeds is for training; --system"),
@@ -780,6 +786,27 @@ def test_usage_errors_of_systems_are_one_line(desk, trained, cli):
     result = cli(*words)
     assert (result.code, result.out, result.err.count("\n")) == (3, "", 1)
     assert "give the same sentences in the same order" in result.err
+
+
+def test_systems_and_their_gold_sentences_may_have_another_tag_scheme(desk, trained, cli):
+    lines = Path("corpus/test.brackets").read_text().splitlines(keepends=True)
+    plain = [re.sub(r"\[([^]]*)\]\S*", r"\1", line) for line in lines]
+    Path("a.brackets").write_text("".join(plain[:3] + lines[3:]))
+    for source, target in [("corpus/test.brackets", "test.conll"), ("a.brackets", "a.conll")]:
+        assert cli("convert", source, target, "--to-scheme", "bioes").code == 0
+    scores = []
+    for gold, output, *scheme in [
+        ("corpus/test.brackets", "a.brackets"),
+        ("test.conll", "a.conll", "--scheme", "bioes"),
+    ]:
+        words = ["--gold", gold, "--system", f"a={output}", "--system", f"run={trained}"]
+        result = cli("compare", *words, *scheme, "--json", "c.json", "--force")
+        assert (result.code, result.err) == (0, "")
+        corpora = [next(iter(config["corpora"].values())) for config in read_report()["configs"]]
+        scores.append([corpus["splits"]["test"]["mean"] for corpus in corpora])
+    assert scores[0] == scores[1]
+    refused = cli("compare", "--gold", "test.conll", "--system", "a=a.conll")
+    assert refused.code == 3 and "is not of scheme iob2" in refused.err
 
 
 def test_systems_may_have_other_numbers_of_seeds_and_equal_outputs(desk, cli):

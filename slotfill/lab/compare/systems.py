@@ -40,16 +40,18 @@ def compare_systems(
     command: str,
     *,
     gold: Path | None = None,
-    scheme: str = "iob2",
+    scheme: str | None = None,
     device: str = "cpu",
     all_pairs: bool = False,
 ) -> ComparisonReport:
     """Return the report on systems, each with a run or a file of predictions for each seed.
 
-    `gold` are the labelled sentences; by default those that the runs were tested on. Raises
-    UsageError if there are none, and DataError if systems do not have the same sentences.
+    `gold` are the labelled sentences; by default those that the runs were tested on. `scheme` is
+    the tag scheme of `gold` and of predictions; without it, iob2, and for a run that of its data.
+    Raises UsageError if there are none, and DataError if systems do not have the same sentences.
     """
-    check_scheme(scheme)
+    if scheme is not None:
+        check_scheme(scheme)
     paths = [path for each in systems.values() for path in each]
     if gold is not None:
         corpus, split = gold.resolve().parent.name, gold.stem
@@ -101,12 +103,13 @@ def compare_systems(
 
 
 def _count_slots(
-    path: Path, gold: Path | None, scheme: str, device: str
+    path: Path, gold: Path | None, scheme: str | None, device: str
 ) -> tuple[list[Sentence], list[list[Slot]], np.ndarray]:
     """Return the labelled sentences and the output `path` in characters, and its counts."""
     if gold is None or not path.is_file() or is_zip(path):
         run = load_run(path, device)
-        sentences = read_labelled(run, path=gold).sentences
+        own_scheme = [f"data.scheme={scheme}"] if scheme else []
+        sentences = read_labelled(run, path=gold, overrides=own_scheme).sentences
         predicted = predict(run.engine, run.vocab, sentences, run.calibration)
         slots = predicted.above_thresholds(run.calibration).slots
         labelled = [in_characters(sentence) for sentence in sentences]
@@ -114,7 +117,7 @@ def _count_slots(
         everything, outputs = (
             read_sentences(
                 file,
-                scheme=scheme,
+                scheme=scheme or "iob2",
                 tokenizer=Tokenizer("characters"),
                 misaligned="widen",
                 labelled=file is path,
