@@ -17,6 +17,7 @@ tests/test_fuzz.py runs every target on its examples and on the inputs in tests/
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import logging
 import os
@@ -219,7 +220,7 @@ def _format_examples() -> list[bytes]:
 
 
 def _documented(name: str) -> list[bytes]:
-    doc = sys.modules[FORMATS.part(name).load().__module__].__doc__ or ""
+    doc = ast.get_docstring(FORMATS.part(name).tree, clean=False) or ""  # Keeps tabs.
     blocks = re.findall(r"(?:^    .*\n|^\n)+", doc, re.M)
     texts = [dedent(block).strip("\n") + "\n" for block in blocks if block.strip()]
     if name in _FILES:

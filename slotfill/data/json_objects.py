@@ -121,10 +121,16 @@ def shorten(value: Any) -> str:
 def describe_json_error(error: ValueError | RecursionError) -> str:
     """Return what is wrong with a JSON text, as `expected a value, found 'x}' at column 9`."""
     if isinstance(error, json.JSONDecodeError):
-        problem = next(text for start, text in _PROBLEMS.items() if error.msg.startswith(start))
-        found = _line_from(error.doc, error.pos)
+        message, position = error.msg, error.pos
+        before = error.doc[:position].rstrip()
+        if before.endswith(",") and error.doc[position : position + 1] in ("}", "]"):
+            # As Python 3.13 says itself.
+            message, position = "Illegal trailing comma", len(before) - 1
+        problem = next(text for start, text in _PROBLEMS.items() if message.startswith(start))
+        found = _line_from(error.doc, position)
         shown = repr(found) if found.strip() else "the end of the line"
-        return f"{problem.format(shown)} at column {error.colno}"
+        column = position - error.doc.rfind("\n", 0, position)
+        return f"{problem.format(shown)} at column {column}"
     if isinstance(error, RecursionError):
         return "nested too deep"
     return "a number of too many digits" if "digits" in str(error) else str(error)
