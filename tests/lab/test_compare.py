@@ -237,6 +237,8 @@ def test_tables_as_csv_and_latex(again, cli):
     assert float(row["f1"]) == scores["mean"] and row["runs"] == "2"
     assert [float(row["difference_low"]), float(row["difference_high"])] == against["interval"]
     assert (float(row["p"]), found["one", "test"]["p"]) == (against["p"], "")
+    assert (row["compared_with"], found["one", "test"]["compared_with"]) == ("one", "")
+    assert float(row["p_corrected"]) == against["p_corrected"] and row["p_corrected_pairs"] == ""
     text = Path("c.tex").read_text()
     cell = f"{scores['mean']:.2f} $\\pm$ {scores['deviation']:.2f}"
     assert cell in text and text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 3
@@ -271,7 +273,7 @@ def test_the_figure_shows_every_seed_and_each_difference(again):
 def test_all_pairs_are_compared_if_asked_for(again, cli):
     assert read_report()["pairs"] == []
     words = ["compare", "one.yaml", "two.yaml", "three.yaml", *FAST]
-    result = cli(*words, "--all-pairs", "--json", "all.json")
+    result = cli(*words, "--all-pairs", "--json", "all.json", "--csv", "all.csv")
     assert (result.code, result.err) == (0, "")
     report = json.loads(Path("all.json").read_text())
     pairs = [pair for pair in report["pairs"] if pair["split"] == "test"]
@@ -286,6 +288,16 @@ def test_all_pairs_are_compared_if_asked_for(again, cli):
             assert pair[key] == found[key]
     assert [pair["p_corrected"] for pair in pairs] == correct_holm([pair["p"] for pair in pairs])
     assert re.search(r"│ three - two +│ +[+-]\d", result.out)
+    rows = list(csv.DictReader(Path("all.csv").read_text().splitlines()))
+    of_test = {(row["config"], row["compared_with"]): row for row in rows if row["split"] == "test"}
+    assert list(of_test) == [("one", ""), *names] and len(rows) == 2 * len(of_test)
+    for pair, name in zip(pairs, names, strict=True):
+        row = of_test[name]
+        assert [float(row["difference_low"]), float(row["difference_high"])] == pair["interval"]
+        for column, key in [("p", "p"), ("p_corrected_pairs", "p_corrected")]:
+            assert float(row[column]) == pair[key]
+    corrected = [of_test[name]["p_corrected"] for name in names]
+    assert corrected == [*(str(found["p_corrected"]) for found in from_first), ""]
 
 
 def test_tables_on_the_terminal_and_in_markdown(compared):

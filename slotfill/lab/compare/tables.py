@@ -211,29 +211,41 @@ def _markdown_table(table: Table) -> str:
 
 
 def render_csv(report: ComparisonReport) -> str:
-    """Return a row for each config and split; cells that do not apply are empty."""
+    """Return a row for each split of a config and of a pair; cells that do not apply are empty."""
+    first = report.configs[0].name
     rows = []
     for config in report.configs:
         for corpus, runs in config.corpora.items():
             for split, scores in runs.splits.items():
-                found = scores.difference_from_first
-                low, high = found.interval if found and found.interval else (None, None)
-                rows.append(
-                    {
-                        "config": config.name,
-                        "corpus": corpus,
-                        "split": split,
-                        "runs": len(scores.f1s),
-                        "f1": scores.mean,
-                        "f1_deviation": scores.deviation,
-                        "difference": found and found.difference,
-                        "difference_low": low,
-                        "difference_high": high,
-                        "p": found and found.p,
-                        "p_corrected": found and found.p_corrected,
-                        **{name: getattr(runs, name) for name in COSTS},
-                    }
-                )
+                place = (config.name, corpus, split)
+                pairs = {
+                    pair.other: pair
+                    for pair in report.pairs
+                    if (pair.config, pair.corpus, pair.split) == place
+                }
+                for other in dict.fromkeys([first, *pairs]):
+                    pair = pairs.get(other)
+                    from_first = scores.difference_from_first if other == first else None
+                    found = from_first or pair
+                    low, high = found.interval if found and found.interval else (None, None)
+                    rows.append(
+                        {
+                            "config": config.name,
+                            "corpus": corpus,
+                            "split": split,
+                            "runs": len(scores.f1s),
+                            "f1": scores.mean,
+                            "f1_deviation": scores.deviation,
+                            "compared_with": found and other,
+                            "difference": found and found.difference,
+                            "difference_low": low,
+                            "difference_high": high,
+                            "p": found and found.p,
+                            "p_corrected": from_first and from_first.p_corrected,
+                            "p_corrected_pairs": pair and pair.p_corrected,
+                            **{name: getattr(runs, name) for name in COSTS},
+                        }
+                    )
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
