@@ -37,10 +37,8 @@ EXAMPLE = re.compile(
 def fill_page(page: Path) -> str:
     """Return the text of a page with the outputs of its examples."""
     text = page.read_text(encoding="utf-8")
-    with TemporaryDirectory() as folder:
-        clone = Path(folder) / "slotfill"
-        clone.mkdir()
-        (Path(folder) / "shared").symlink_to(ROOT.parent / "shared")
+    with TemporaryDirectory(dir=ROOT.parent) as folder:  # Where ../shared is the corpora.
+        clone = Path(folder)
         for name, content in FILE.findall(text):
             (clone / name).write_text(content, encoding="utf-8")
 

@@ -67,16 +67,15 @@ class CommandGroup(TyperGroup):
         except (SlotfillError, OSError, Exit, Abort, _ClickException):
             raise
         except (Exception, SystemExit) as error:
-            from slotfill.config import registry
+            from slotfill.config.registry import loaded_part_files
 
-            message = registry.describe_part_error(error)
-            if registry.loaded_part_files() and isinstance(error, Exception):
-                from slotfill.lab.contracts.check import explain_part_error
-
-                message = explain_part_error(error) or message
-            if message is None:
+            if not loaded_part_files():
                 raise
-            raise RunError(f"{message}; {registry.CONTRACT_HINT}") from error
+            from slotfill.lab.contracts.check import find_part_problem
+
+            if (problem := find_part_problem(error)) is None:
+                raise
+            raise RunError(problem) from error
 
 
 def _trust(context: Context, trust: bool) -> None:

@@ -315,11 +315,14 @@ def train_jobs(
     plan: "Plan", processes: int, device: str, *, to_stderr: bool = False
 ) -> dict[str, str]:
     """Train what is not finished, and return the errors of failed jobs by title."""
-    from slotfill.lab.compare.jobs import Stopped, is_finished, run_jobs
+    from slotfill.lab.compare.jobs import Stopped, is_finished, list_changes, run_jobs
 
     finished = sum(map(is_finished, plan.jobs))
     runs = format_count(len(plan.jobs), "run")
     echo(runs + (f", {finished} of them already finished" if finished else ""), err=to_stderr)
+    if changes := list_changes(plan.jobs):
+        what = "; ".join(changes)
+        echo(f"Warning: what is finished was trained with other versions: {what}", err=True)
     try:
         return run_jobs(
             plan,

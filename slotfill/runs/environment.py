@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def environment() -> dict[str, Any]:
         "processors": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
         "versions": {"slotfill": __version__, **{name: _version(name) for name in packages}},
+        "code": _code(),
         "commits": {"slotfill": _own_commit(), "folder": _commit(Path.cwd())},
     }
 
@@ -51,6 +53,17 @@ def _processor() -> str:
         lines = []
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor()
+
+
+@cache
+def _code() -> str:
+    """Return a checksum of the package's Python files when this process asked first."""
+    package = Path(__file__).parents[1]
+    checksum = sha256()
+    for file in sorted(package.rglob("*.py")):
+        checksum.update(file.relative_to(package).as_posix().encode())
+        checksum.update(file.read_bytes())
+    return checksum.hexdigest()[:12]
 
 
 @cache
@@ -77,9 +90,13 @@ def _commit(folder: Path) -> str | None:
 def list_differences(environments: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what may change results and differs, such as `torch (2.12.1, 2.13.0)`."""
     found: dict[str, dict[str, None]] = {}
+    has_code = all("code" in each for each in environments)
     for each in environments:
         values = {**_mapping(each, "versions"), "Python": each.get("python")}
-        values["commit of slotfill"] = _mapping(each, "commits").get("slotfill")
+        if has_code:
+            values["code of slotfill"] = each["code"]
+        else:
+            values["commit of slotfill"] = _mapping(each, "commits").get("slotfill")
         values["processor"] = each.get("processor")
         for name, value in values.items():
             found.setdefault(name, {})[str(value or "unknown")] = None

@@ -619,6 +619,16 @@ def test_a_failed_run_does_not_stop_the_others(desk, cli):
     assert sorted(path.name for path in (OUT / "corpus").iterdir()) == names
 
 
+def test_runs_that_other_code_has_trained_are_named(desk, cli, monkeypatch):
+    configs(desk)
+    words = ("compare", "one.yaml", "--seeds", "1")
+    assert "Warning" not in cli(*words).err
+    assert "Warning" not in cli(*words).err
+    monkeypatch.setattr("slotfill.runs.environment._code", lambda: "0123456789ab")
+    changed = "Warning: what is finished was trained with other versions: code of slotfill ("
+    assert cli(*words).err.startswith(changed)
+
+
 def test_no_differences_if_the_first_config_failed(desk, cli):
     configs(desk)
     result = cli(

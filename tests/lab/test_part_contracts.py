@@ -72,6 +72,9 @@ class Mine(Tagger):
     def forward(self, hidden, lengths, tags=None):
         return self.linear(hidden - hidden.mean()) * self.scale
 '''
+TAGGER_OF_OTHER_TAGS = TAGGER.replace("len(vocab.tags)", "len(vocab.tags) + 1").replace(
+    "        self.scale = scale", "        self.linear.bias.data[-1] = 9\n        self.scale = scale"
+)
 
 
 @pytest.fixture
@@ -334,15 +337,23 @@ def test_a_broken_part_in_training_is_one_line(desk, cli, code, exit_code, messa
             ENCODER.replace("return x * self.scale", "return (x * self.scale)[:, 1:]"),
             "{file}: the output of forward() must be (5, 7, 2), found (5, 6, 2)",
         ),
+        (
+            TAGGER_OF_OTHER_TAGS,
+            "{file}: the emissions must be (6, 9, 9), found (6, 9, 10)",
+        ),
+        (CELL.partition("    def step")[0], "{file}: step() must be defined"),
     ],
 )
 def test_an_error_elsewhere_names_the_part_that_led_to_it(desk, cli, code, message):
     Path("mine.py").write_text(code)
-    key = "encoder" if "Encoder" in code else "encoder.cell"
-    result = cli("train", "tiny.yaml", f"{key}=./mine.py", "--device", "cpu", "--trust")
+    key = next((key for key in ("encoder", "tagger") if f"({key.title()})" in code), "")
+    part = [f"{key or 'encoder.cell'}=./mine.py", "--device", "cpu", "--trust"]
+    result = cli("train", "tiny.yaml", *part)
     message = message.format(file=Path("mine.py").resolve())
     assert (result.code, result.err.count("\n")) == (1, 1), result.err
     assert result.err.startswith(f"slotfill: {message}"), result.err
+    compared = cli("compare", "tiny.yaml", *part, "--seeds", "1")
+    assert compared.code == 1 and f"failed: {message}" in compared.out + compared.err
 
 
 def test_an_error_of_slotfill_is_not_that_of_a_part(desk, cli, monkeypatch):

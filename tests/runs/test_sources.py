@@ -151,9 +151,12 @@ def test_an_environment_has_what_may_change_results(trained):
     other = json.loads(json.dumps(environment))
     assert list_differences([environment, other]) == []
     other["versions"]["torch"] = "3.0"
-    del other["commits"]
+    other["code"] = "0123456789ab"
     torch = environment["versions"]["torch"]
-    expected = [f"torch ({torch}, 3.0)"]
-    if commit := environment["commits"]["slotfill"]:
-        expected.append(f"commit of slotfill ({commit}, unknown)")
+    expected = [f"torch ({torch}, 3.0)", f"code of slotfill ({environment['code']}, 0123456789ab)"]
     assert list_differences([environment, other, environment]) == expected
+
+
+def test_commits_tell_runs_apart_that_have_no_checksum_of_the_code():
+    runs = [{"commits": {"slotfill": commit}} for commit in ("a", "b", "a")]
+    assert list_differences(runs) == ["commit of slotfill (a, b)"]

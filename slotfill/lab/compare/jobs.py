@@ -22,7 +22,7 @@ from slotfill.config.builtin import expand_configs, load_config
 from slotfill.config.models import Config, DataConfig
 from slotfill.config.registry import (
     are_external_parts_trusted,
-    catch_part_errors,
+    loaded_part_files,
     trust_external_parts,
 )
 from slotfill.config.yaml_reader import parse
@@ -41,10 +41,12 @@ from slotfill.evaluation.metrics import slot_counts
 from slotfill.files import parse_json, write_atomically
 from slotfill.inference.tagging import predict
 from slotfill.lab.compare.resampling import Resampling, Subset
+from slotfill.lab.contracts.check import find_part_problem
 from slotfill.model.build import check_buildable
+from slotfill.runs.environment import environment, list_differences
 from slotfill.runs.folder import FolderInUseError, RunFolder, find_stopped_run, is_in_use
 from slotfill.runs.load import load_run, parse_run_config, read_scores
-from slotfill.runs.manifest import RunFiles, is_completed
+from slotfill.runs.manifest import ENVIRONMENT, RunFiles, is_completed
 from slotfill.runs.shard import parse_shard
 from slotfill.runs.sources import SOURCES, check_sources
 from slotfill.runs.train import train
@@ -285,6 +287,12 @@ def is_finished(job: Job) -> bool:
     )
 
 
+def list_changes(jobs: Iterable[Job]) -> list[str]:
+    """Return in what software and processor the finished jobs differ from this process."""
+    finished = [RunFiles(job.folder).parse(ENVIRONMENT, {}) for job in jobs if is_finished(job)]
+    return list_differences([*finished, environment()]) if finished else []
+
+
 def list_evaluated_splits(data: DataConfig) -> list[str]:
     """Return the splits to compare on: test (valid if there is none) and custom ones."""
     return [evaluation_split(data), *(name for name in split_names(data) if name not in SPLITS)]
@@ -423,15 +431,18 @@ def _run_job(job: Job, device: str) -> str | None:
     """Train a job to its end and evaluate it; return the error, if any."""
     try:
         if not is_finished(job):  # Another process may have finished it.
-            with catch_part_errors():
-                _train(job, device)
-                _evaluate(job, device)
+            _train(job, device)
+            _evaluate(job, device)
     except FolderInUseError:
         return _IN_USE
     except SlotfillError as error:
         return str(error)
-    except Exception as error:  # A bug in one job must not cost the hours of the others.
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    except (Exception, SystemExit) as error:
+        problem = find_part_problem(error) if loaded_part_files() else None
+        if problem is None and isinstance(error, SystemExit):
+            raise
+        # A bug in one job must not cost the hours of the others.
+        return problem or f"{type(error).__name__}: {' '.join(str(error).split())}"
     return None
 
 

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from slotfill.config.part_config import to_plain
 from slotfill.config.registry import (
+    CONTRACT_HINT,
     PartSource,
     describe_failure,
     describe_part_error,
@@ -94,8 +95,16 @@ def check_contracts(file: str, options: Sequence[str] = ()) -> Iterator[tuple[st
     return _check(source, kind, part if inner is None else part[inner])
 
 
-_COMPUTING = ("model", "training", "inference", "export")
+_COMPUTING = ("model", "training", "inference", "evaluation", "export", "data")
 """The packages that compute with what parts return."""
+
+
+def find_part_problem(error: BaseException) -> str | None:
+    """Return what is wrong with the user-defined part that led to `error`; None if none did."""
+    problem = describe_part_error(error)
+    if isinstance(error, Exception):
+        problem = explain_part_error(error) or problem
+    return problem and f"{problem}; {CONTRACT_HINT}"
 
 
 def explain_part_error(error: Exception) -> str | None:
@@ -154,6 +163,9 @@ def _check(source: PartSource, kind: str, part: Part) -> Iterator[tuple[str, str
             problem = describe_part_error(error)
             if problem is None and isinstance(error, SystemExit):
                 raise
+            if isinstance(error, NotImplementedError) and not error.args:  # Of a base class.
+                method = extract_tb(error.__traceback__)[-1].name
+                problem = f"{source.path}: {method}() must be defined"
             # The small network around the part works with all built-in parts.
             yield name, problem or f"{source.path}: its network {describe_failure(error)}"
             return
