@@ -73,7 +73,7 @@ class Mine(Tagger):
         return self.linear(hidden - hidden.mean()) * self.scale
 '''
 TAGGER_OF_OTHER_TAGS = TAGGER.replace("len(vocab.tags)", "len(vocab.tags) + 1").replace(
-    "        self.scale = scale", "        self.linear.bias.data[-1] = 9\n        self.scale = scale"
+    "self.scale = scale", "self.scale, self.linear.bias.data[-1] = scale, 9"
 )
 
 
