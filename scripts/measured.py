@@ -2,9 +2,9 @@
 
     python scripts/measured.py
 
-A script that measures calls `record` at the end: docs/measured.json then has, for the page, the
-command, the date, and a checksum of each file or folder that the figures depend on. Comments,
-docstrings and the layout of Python code do not count.
+A script that measures calls `record` at the end: docs/measured.json then has, for the page, or for
+a part of it as PAGE#PART, the command, the date, and a checksum of each file or folder that the
+figures depend on. Comments, docstrings and the layout of Python code do not count.
 """
 
 from __future__ import annotations
