@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,11 @@ from slotfill.model.linear_recurrence import linear_scan, scan_in_loop, scan_in_
 from slotfill.model.recurrence import compile_steps, run_cell
 from slotfill.runs.environment import environment
 
-TARGET = Path(__file__).with_suffix(".json")
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from measured import record
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(__file__).resolve().with_suffix(".json")
 BATCH, TIME = 32, 20
 SCAN_STEPS, SCAN_SIZE = (12, 200), 128
 LSTM_VARIANTS: dict[str, dict[str, Any]] = {
@@ -190,6 +195,12 @@ def main() -> None:
     if args.device != "cpu":
         target = target.with_stem(f"{target.stem}-{args.device}")
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    depends = ("slotfill/model/cells", "slotfill/model/recurrence.py")
+    record(
+        str(target.relative_to(ROOT)),
+        f"python benchmarks/cells.py{' --scans' * args.scans}",
+        *depends,
+    )
     if args.scans:
         for steps, row in result["steps"].items():
             print(f"{steps:>4} steps", *(f"{way} {ms:.2f} ms" for way, ms in row.items()), sep="  ")
