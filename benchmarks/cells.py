@@ -195,12 +195,9 @@ def main() -> None:
     if args.device != "cpu":
         target = target.with_stem(f"{target.stem}-{args.device}")
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    depends = ("slotfill/model/cells", "slotfill/model/recurrence.py")
-    record(
-        str(target.relative_to(ROOT)),
-        f"python benchmarks/cells.py{' --scans' * args.scans}",
-        *depends,
-    )
+    depends = ("slotfill/model/cells", "slotfill/model/*recurrence.py")
+    command = "python benchmarks/cells.py" + " --scans" * args.scans
+    record(str(target.relative_to(ROOT)), command, *depends)
     if args.scans:
         for steps, row in result["steps"].items():
             print(f"{steps:>4} steps", *(f"{way} {ms:.2f} ms" for way, ms in row.items()), sep="  ")
