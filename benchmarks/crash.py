@@ -302,20 +302,24 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50, help="random kills by number of processes")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+    def save(kind: str, name: str, counts: dict[str, int]) -> None:
+        results.setdefault(kind, {})[name] = counts
+        results["date"], results["python"] = date.today().isoformat(), platform.python_version()
+        results["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        print(name, counts, flush=True)
+
     for name in options.commands or COMMANDS:
         with TemporaryDirectory() as folder:
-            results.setdefault("commands", {})[name] = crash(name, Path(folder).resolve())
+            counts = crash(name, Path(folder).resolve())
             os.chdir("/")
-        print(name, results["commands"][name], flush=True)
+        save("commands", name, counts)
     for processes in (1, 2) if options.kills else ():
         with TemporaryDirectory() as folder:
             counts = kill_at_random(options.kills, processes, Path(folder).resolve())
             os.chdir("/")
-        results.setdefault("random", {})[str(processes)] = counts
-        print(counts, flush=True)
-    results["date"], results["python"] = date.today().isoformat(), platform.python_version()
-    results["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        save("random", str(processes), counts)
     if not options.commands:
         depends = ("slotfill/files.py", "slotfill/runs", "slotfill/training/trainer.py")
         record("benchmarks/crash.json", "python benchmarks/crash.py", *depends)

@@ -1,6 +1,6 @@
 """Run the default tests on other Python versions, each in a virtual environment of its own.
 
-    python benchmarks/versions.py python3.10 python3.12 python3.13
+    python benchmarks/versions.py python3.12 python3.13
 
 The environments are kept in build/versions, and the results of each version in
 benchmarks/versions.json. Where torch has no CPU build for a version, pip fetches the one for GPUs,

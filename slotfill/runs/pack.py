@@ -113,7 +113,7 @@ def pack_wheel(path: Path, name: str, version: str) -> bytes:
     info = f"{module}-{version}.dist-info"
     metadata = (
         f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: {version}\n"
-        f"Summary: A slot-filling tagger\nRequires-Python: >=3.10\n"
+        f"Summary: A slot-filling tagger\nRequires-Python: >=3.11\n"
         f"Requires-Dist: slotfill{extra}~={__version__}\n"
         f"Description-Content-Type: text/markdown\n\n{card}"
     )

@@ -228,9 +228,11 @@ def _open_storage(storage: str) -> optuna.storages.BaseStorage:
 def _open_database(url: str, attempts: int = 3) -> optuna.storages.BaseStorage:
     """Open a database; try again if another machine is creating its tables."""
     from sqlalchemy.exc import ArgumentError, DBAPIError
+    from sqlalchemy.pool import NullPool
 
     try:
-        return optuna.storages.RDBStorage(url)
+        # A connection is not kept while a trial trains, when the server may end it.
+        return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
     except (ArgumentError, ImportError) as error:
         reason = _one_line(error)
         raise UsageError(f"--storage {_hide_password(url)}: cannot be opened: {reason}") from None
