@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import json
 import logging
 import os
@@ -491,6 +492,12 @@ def _mutate_json(value: Any, draw: random.Random) -> Any:
         else:
             value[key] = _mutate_json(value[key], draw)
         return value
+    if isinstance(value, str) and draw.random() < 0.7:  # Most other values are refused at once.
+        at = draw.randrange(len(value) + 1)
+        token = draw.choice(_TOKENS).decode(errors="replace")
+        return value[:at] + token + value[at + draw.choice((0, 0, 1, 3)) :]
+    if isinstance(value, int) and draw.random() < 0.5:
+        return value + draw.choice((-1, 1))
     return draw.choice(_VALUES)
 
 
@@ -552,7 +559,10 @@ def work(target: Target, options: argparse.Namespace, folder: Path, count: Count
     def mutate_input(data: bytes, max_size: int, seed: int) -> bytes:
         if seed % 4 == 0:
             return bytes(atheris.Mutate(data, max_size))
-        return mutate(data, random.Random(seed))[:max_size]
+        draw = random.Random(seed)
+        if seed % 4 == 1:  # Most of what is kept is refused early.
+            data = draw.choice(target.seeds)
+        return mutate(data, draw)[:max_size]
 
     target.seeds += target.make_seeds()
     for seed in (*target.seeds, b"?"):  # What is imported now takes no time later.
@@ -571,6 +581,7 @@ def work(target: Target, options: argparse.Namespace, folder: Path, count: Count
     ]
     if options.inputs:
         arguments.append(f"-runs={options.inputs}")
+    gc.freeze()
     start = time.process_time()
     atheris.Setup(
         [sys.argv[0], "-verbosity=0", *arguments, str(corpus)], test, custom_mutator=mutate_input
