@@ -56,6 +56,8 @@ _FIXED_CLASSES = {
 
 _CACHEABLE_LENGTH = 16
 """Pieces up to this length, in characters, are likely to recur."""
+_MAX_SPLIT = 1000
+"""Characters of the longest token that affixes are split off: each affix is tried on all of it."""
 
 Affix = tuple[str, str]
 """The context of an affix, and its normalized form.
@@ -141,6 +143,8 @@ class Tokenizer:
         edges = (starts - {first for first, _ in offsets}) | (ends - {last for _, last in offsets})
         for edge in edges:
             for first, last in offsets:
+                if last - first > _MAX_SPLIT:
+                    continue
                 # Never split a base character from its combining mark.
                 if first < edge < last and _CHARACTER_CLASSES[ord(text[edge])] not in "mz":
                     is_suffix = edge in ends
@@ -199,13 +203,27 @@ class Tokenizer:
 
     def _split_affixes(self, text: str, start: int, end: int) -> list[tuple[int, int]]:
         """Return `text[start:end]` split at its affixes, the longest suffix first."""
+        parts, rest = [], [(start, end)]
+        while rest:
+            start, end = rest.pop()
+            cut = self._find_affix(text, start, end)
+            if cut is None:
+                parts.append((start, end))
+            else:
+                rest += [(cut, end), (start, cut)]
+        return parts
+
+    def _find_affix(self, text: str, start: int, end: int) -> int | None:
+        """Return where the first affix of `text[start:end]` is split off; None without any."""
+        if end - start > _MAX_SPLIT:
+            return None
         suffixes = [(cut, True) for cut in range(max(start + 1, end - self._max_affix), end)]
         prefixes = [(cut, False) for cut in range(min(end - 1, start + self._max_affix), start, -1)]
         for cut, is_suffix in suffixes + prefixes:
             known = self.suffixes if is_suffix else self.prefixes
             if not known.isdisjoint(self._affix(text, start, cut, end, is_suffix)):
-                return self._split_affixes(text, start, cut) + self._split_affixes(text, cut, end)
-        return [(start, end)]
+                return cut
+        return None
 
     def _form(self, affix: str) -> str:
         """Return `affix` as it is compared: in lower case, with straight apostrophes."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slotfill.data.sentence import Example, Span
 from slotfill.data.tokenizers import TOKENIZERS, Tokenizer
 from slotfill.errors import UsageError
 
@@ -101,3 +102,14 @@ def test_unknown_tokenizer():
         UsageError, match=r"^unknown tokenizer 'word'; did you mean 'words'\? \(allowed: "
     ):
         Tokenizer("word")
+
+
+def test_affixes_are_split_off_words_of_any_reasonable_length():
+    tokenizer = Tokenizer(suffixes=[("letter", "s")])
+    assert tokenizer.tokenize("s" * 1000).tokens == ["s"] * 1000
+    for length in (1001, 100_000):  # No word: to split it would take long.
+        assert tokenizer.tokenize("s" * length).tokens == ["s" * length]
+    cities = [Example("Oslo" + "o" * size, [Span("city", 0, 4)]) for size in (900, 100_000)]
+    fitted = Tokenizer.fit("words", "NFC", cities)
+    assert len(fitted.suffixes) == 1
+    assert fitted.tokenize(cities[0].text).tokens == ["Oslo", "o" * 900]
