@@ -125,10 +125,11 @@ class Example:
                     f" text; from {start} to {end} it reads {self.text[start:end]!r}",
                 )
                 return
-            if found[2]:
-                message = f"slot '{name}' ({value!r}): {start} to {end} read as {{}} to {{}} ({{}})"
-                self._add_issue("corrected offset", message.format(*found))
-            start, end, _ = found
+            first, last, reason = found
+            if reason:
+                correction = f"{start} to {end} read as {first} to {last} ({reason})"
+                self._add_issue("corrected offset", f"slot '{name}' ({value!r}): {correction}")
+            start, end = first, last
         if self.spans is None:
             self.spans = []
         self.spans.append(Span(name, start, end, resolved))
