@@ -77,7 +77,11 @@ COMMANDS = {
         [["threshold", "run", "--precision", "0.5"]],
         old="run",
     ),
-    "pack": Command(["pack", "run", "run.zip"], [TRAIN], [["pack", "run", "run.zip", "--force"]]),
+    "pack": Command(
+        ["pack", "run", "--out", "run.zip"],
+        [TRAIN],
+        [["pack", "run", "--out", "run.zip", "--force"]],
+    ),
     "convert": Command(
         ["convert", "in.brackets", "out.jsonl"], [], [["convert", "in.brackets", "out.jsonl"]]
     ),
