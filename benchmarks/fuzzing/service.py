@@ -1,7 +1,6 @@
 """Targets of fuzz.py for `slotfill serve`: bytes of a connection, and requests by its description.
 
-Both run the service in this process, without a socket. fuzz.py imports this module when one of them
-is used, since it needs fastapi, uvicorn and, for the second, schemathesis.
+Both run the service in this process, without a socket. The second needs schemathesis.
 """
 
 from __future__ import annotations

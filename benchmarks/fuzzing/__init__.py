@@ -1,0 +1,1 @@
+"""Targets and mutations of fuzz.py."""
