@@ -35,7 +35,12 @@ MODULES = {
     "schemes": ("data/schemes.py", ["data/test_schemes.py"]),
     "validate": (
         "config/validate.py",
-        ["config/test_broken_config.py", "config/test_config.py", "config/test_ranges.py"],
+        [
+            "config/test_broken_config.py",
+            "config/test_config.py",
+            "config/test_inherit.py",
+            "config/test_ranges.py",
+        ],
     ),
     "vocab": ("data/vocab.py", ["data/test_vocab.py"]),
 }
