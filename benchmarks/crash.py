@@ -32,6 +32,7 @@ from typing import Any
 import slotfill.runs.train  # noqa: F401 - The processes are forks, which need not import torch.
 from slotfill.cli.main import main as slotfill_main
 from slotfill.errors import SlotfillError
+from slotfill.runs.folder import is_in_use
 from slotfill.runs.load import load_run
 from slotfill.runs.manifest import RunFiles
 
@@ -187,6 +188,8 @@ def content(folder: Path = Path()) -> dict[str, Any]:
     for path in sorted(folder.rglob("*")):
         if path.name.startswith(".out.jsonl.") and not any(path.iterdir()):
             continue  # The next command that writes out.jsonl removes it.
+        if path.name == "run.partial.lock" and not is_in_use(path.with_name("run")):
+            continue  # Nobody has it, and the next training removes it, as `is_in_use` has now.
         if path.is_file() and path.name not in ("environment.json", "history.csv", "scores.json"):
             result[str(path)] = path.read_bytes() if path.name != "manifest.json" else None
         elif not path.is_file():
