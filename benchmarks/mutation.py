@@ -38,7 +38,7 @@ MODULES = {
         [
             "config/test_broken_config.py",
             "config/test_config.py",
-            "config/test_inherit.py",
+            "config/test_continued_config.py",
             "config/test_ranges.py",
         ],
     ),
