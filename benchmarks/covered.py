@@ -2,10 +2,12 @@
 
     python benchmarks/covered.py             # run the tests, and measure
     python benchmarks/covered.py tests/data  # some of them, which are added to what was measured
+    python benchmarks/covered.py tests/training --slow   # the slow ones, too
     python benchmarks/covered.py --missing   # what the last run has left out
 
-Needs coverage: pip install 'coverage>=7.10'. Processes that tests start or fork are measured, too,
-except those that they kill. Writes benchmarks/covered.json, which docs/reliability.md shows.
+Needs coverage, pip install 'coverage>=7.10', and the packages of all extras: tests of those that
+are not installed are skipped. Processes that tests start or fork are measured, too, except those
+that they kill. Writes benchmarks/covered.json, which docs/reliability.md shows.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("tests", nargs="*", help="all without a name")
     parser.add_argument("--processes", default="auto", help="of pytest-xdist; auto: one a core")
+    parser.add_argument("--slow", action="store_true", help="run tests that are marked as slow, too")
     parser.add_argument("--missing", action="store_true", help="show what no test runs")
     words = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,8 @@ def main() -> None:
         sys.exit(coverage("report", "--show-missing", "--skip-covered"))
     if not words.tests:
         coverage("erase")
-    failed = coverage("run", "-m", "pytest", "-q", "-n", words.processes, *words.tests)
+    options = ["-q", "-n", words.processes, *(["-m", ""] if words.slow else [])]
+    failed = coverage("run", "-m", "pytest", *options, *words.tests)
     coverage("combine", "-q", "--append")
     coverage("json", "-q", "-o", str(FOLDER / "coverage.json"))
     files = json.loads((FOLDER / "coverage.json").read_text())["files"]

@@ -388,6 +388,27 @@ def test_the_n_best_are_the_first_of_all_sequences(size, constrained):
             np.testing.assert_allclose(found.logp, [scores[i] for i in order[:count]], atol=1e-9)
 
 
+@pytest.mark.parametrize("shift", [-1000, 1000])
+def test_a_constant_changes_no_order_of_the_n_best(shift):
+    random = np.random.default_rng(5)
+    row = random.normal(size=(4, 12))
+    start, matrix, end = (random.normal(size=shape) for shape in ((12,), (12, 12), (12,)))
+    expected = decode_nbest(row, Transitions(start, matrix, end), 50)
+    for shifted in (
+        Transitions(start + shift, matrix, end),
+        Transitions(start, matrix, end + shift),
+        Transitions(start + shift, matrix - shift, end + 2 * shift),
+    ):
+        found = decode_nbest(row, shifted, 50)
+        assert found.paths == expected.paths
+        np.testing.assert_allclose(np.diff(found.logp), np.diff(expected.logp), atol=1e-9)
+
+
+def test_equally_good_sequences_are_in_the_order_of_their_tags():
+    found = decode_nbest(np.zeros((1, 100)), None, 30)
+    assert found.paths == [[tag] for tag in range(30)]
+
+
 def nbest_score(row, transitions, path):
     """Return the score of a sequence in 64 bits."""
     total = sum(float(row[step, tag]) for step, tag in enumerate(path))
