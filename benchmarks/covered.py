@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("tests", nargs="*", help="all without a name")
     parser.add_argument("--processes", default="auto", help="of pytest-xdist; auto: one a core")
-    parser.add_argument("--slow", action="store_true", help="run tests that are marked as slow, too")
+    parser.add_argument("--slow", action="store_true", help="tests marked as slow, too")
     parser.add_argument("--missing", action="store_true", help="show what no test runs")
     words = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from typing import Any
 from fuzzing.base import Target, accepts
 from slotfill.config.registry import FORMATS
 from slotfill.data.convert import convert_file
-from slotfill.data.corpus import read_sentences, read_texts
+from slotfill.data.corpus import read_known_values, read_sentences, read_texts
 from slotfill.data.detection import writable_formats
 from slotfill.data.formats.base import Format
 from slotfill.data.schemes import SCHEMES
@@ -96,6 +96,7 @@ def _read_format(name: str, data: bytes, folder: Path) -> None:
     tokenize = ["words", "whitespace", "characters"][len(data) % 3]
     intents = part.needs_intents
     read_sentences(path, format=name, scheme=scheme, tokenizer=tokenize, intents=intents)
+    accepts(read_known_values, path, name)
     names = writable_formats()
     for target_name in {name if name in names else "jsonl", names[len(data) % len(names)]}:
         accepts(_convert, path, name, target_name, scheme)

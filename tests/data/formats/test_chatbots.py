@@ -11,7 +11,12 @@ import pytest
 from slotfill.config.models import DataConfig
 from slotfill.config.registry import FORMATS
 from slotfill.data.convert import convert_file
-from slotfill.data.corpus import read_examples, read_sentences, write_sentences
+from slotfill.data.corpus import (
+    read_examples,
+    read_known_values,
+    read_sentences,
+    write_sentences,
+)
 from slotfill.data.detection import guess_format
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import split_path
@@ -598,3 +603,41 @@ utterances: [last]
     assert [each.text for each in reading.sentences] == ["go", "to Rome", "last"]
     lines = [each.removeprefix(f"{tmp_path}/a.yml:").partition(":")[0] for each in reading.problems]
     assert sorted(map(int, lines)) == [5, 6, 8, 10]
+
+
+def test_rasa_json_has_synonyms_lists_and_patterns(tmp_path):
+    (tmp_path / "cities.txt").write_text("Oslo\nRome\n")
+    city = {"start": 7, "end": 10, "value": "New York", "entity": "city"}
+    content = {
+        "common_examples": [{"text": "fly to nyc", "intent": "fly", "entities": [city]}],
+        "entity_synonyms": [{"value": "New York", "synonyms": ["nyc", "big apple"]}],
+        "regex_features": [{"name": "zip", "pattern": "[0-9]{5}"}],
+        "lookup_tables": [
+            {"name": "airline", "elements": ["delta", "united"]},
+            {"name": "city", "elements": "cities.txt"},
+        ],
+    }
+    path = tmp_path / "nlu.json"
+    path.write_text(json.dumps({"rasa_nlu_data": content}))
+    known = read_known_values(path, "rasa")
+    assert known.synonyms == {"city": {"New York": ["nyc", "big apple"]}}
+    assert known.gazetteers == {"airline": ["delta", "united"], "city": ["Oslo", "Rome"]}
+    assert known.patterns == {"zip": ["[0-9]{5}"]}
+    (tmp_path / "cities.txt").unlink()
+    with pytest.raises(DataError, match=r"no file cities\.txt, which the lookup table city names"):
+        read_known_values(path, "rasa")
+
+
+def test_snips_json_has_the_values_of_its_entities(tmp_path):
+    part = {"text": "nyc", "slot_name": "to", "entity": "city"}
+    values = [{"value": "New York", "synonyms": ["nyc"]}, {"value": "Oslo"}]
+    content = {
+        "language": "en",
+        "intents": {"fly": {"utterances": [{"data": [{"text": "fly to "}, part]}]}},
+        "entities": {"city": {"data": values}},
+    }
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps(content))
+    known = read_known_values(path, "snips")
+    assert known.synonyms == {"to": {"New York": ["nyc"]}}
+    assert known.gazetteers == {"city": ["New York", "nyc", "Oslo"]}
