@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from importlib.metadata import PathDistribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,13 +49,15 @@ def build(source: Path, target: str, out: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    return zipfile.ZipFile(build(ROOT, "wheel", tmp_path_factory.mktemp("wheel")))
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    with zipfile.ZipFile(build(ROOT, "wheel", tmp_path_factory.mktemp("wheel"))) as file:
+        yield file
 
 
 @pytest.fixture(scope="module")
-def metadata(wheel: zipfile.ZipFile) -> PathDistribution:
-    return PathDistribution(zipfile.Path(wheel, f"slotfill-{slotfill.__version__}.dist-info/"))
+def metadata(wheel: zipfile.ZipFile) -> Iterator[PathDistribution]:
+    with zipfile.ZipFile(str(wheel.filename)) as file:  # `zipfile.Path` adds folders to its own.
+        yield PathDistribution(zipfile.Path(file, f"slotfill-{slotfill.__version__}.dist-info/"))
 
 
 @pytest.fixture(scope="module")

@@ -274,7 +274,7 @@ def test_library_of_the_hub_pushes_and_loads(trained, tmp_path, cli):
     with ThreadingHTTPServer(("127.0.0.1", 0), HubServer) as server:
         Thread(target=server.serve_forever, args=(0.01,)).start()
         variables = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_TOKEN": "hf_x"}
-        variables |= {"HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+        variables |= {"HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
         try:
             done = subprocess.run(
                 [sys.executable, "-c", PUSH_AND_PREDICT, trained],
