@@ -99,6 +99,10 @@ class RunFolder:
             self._check_replaceable(self.partial, force=force)
         elif self.source is not None:
             self._lock()
+            self.source = find_stopped_run(self.out)
+            if self.source is None:  # Another process has just completed it.
+                self.release()
+                raise FolderInUseError(_IN_USE.format(self.partial))
             self.config = parse_run_config(_read(self.source / "config.yaml"), self.source)
             if not is_completed(self.source):
                 sources = self.source / SOURCES

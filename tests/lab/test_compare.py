@@ -450,8 +450,8 @@ def test_two_processes_divide_the_runs_of_the_same_shard(desk):
     processes = [start(*words) for _ in range(2)]
     for process in processes:
         out, err = process.communicate()
-        assert (process.returncode, err.decode()) == (0, "")
         text = out.decode()
+        assert (process.returncode, err.decode()) == (0, ""), text
         assert re.search(r"\b(\d) of \1 done|2 of them already finished", text), text
 
 

@@ -22,7 +22,7 @@ from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.inference.onnx_engine import ONNX
 from slotfill.model.network import Network
 from slotfill.runs.export import export_run
-from slotfill.runs.folder import RunFolder
+from slotfill.runs.folder import FolderInUseError, RunFolder
 from slotfill.runs.load import load_run
 from slotfill.runs.manifest import write_run
 from slotfill.runs.train import train
@@ -745,9 +745,6 @@ def test_run_without_its_data_can_be_evaluated_on_other_data(run, corpus):
 
 
 def test_second_training_into_one_folder_is_an_error(trained, tmp_path):
-    from slotfill.errors import UsageError
-    from slotfill.runs.folder import RunFolder
-
     loaded = load_run(trained)
     first = RunFolder(tmp_path / "a")
     first.create(loaded.config, loaded.vocab)
@@ -768,8 +765,23 @@ def test_second_training_into_one_folder_is_an_error(trained, tmp_path):
     assert not (tmp_path / "a.partial.lock").exists()
 
 
-def test_run_stopped_before_its_first_epoch_does_not_block_its_name(tmp_path):
-    from slotfill.runs.folder import RunFolder
+def test_a_run_that_another_process_completes_meanwhile_is_in_use(tmp_path, monkeypatch):
+    state = tmp_path / "run.partial" / "checkpoint" / "state.safetensors"
+    state.parent.mkdir(parents=True)
+    state.touch()
+    lock = RunFolder._lock
 
+    def complete(folder):
+        folder.partial.rename(folder.out)
+        shutil.rmtree(folder.out / "checkpoint")
+        lock(folder)
+
+    monkeypatch.setattr(RunFolder, "_lock", complete)
+    with pytest.raises(FolderInUseError, match="another process is training there"):
+        RunFolder(tmp_path / "run", resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_run_stopped_before_its_first_epoch_does_not_block_its_name(tmp_path):
     (tmp_path / "a.partial" / "checkpoint").mkdir(parents=True)
     RunFolder(tmp_path / "a")
