@@ -260,6 +260,12 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["1: encoder: at most 100 encoders are allowed, found 3001"],
     ),
     (
+        "as many errors as are listed",
+        "".join(f"key{number}x: 1\n" for number in range(20)),
+        [],
+        [f"{number + 1}: key{number}x: unknown key (allowed: <keys>)" for number in range(20)],
+    ),
+    (
         "more errors than anyone reads",
         "".join(f"key{number}x: 1\n" for number in range(30)),
         [],
