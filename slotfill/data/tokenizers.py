@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import index
 from typing import Any, NoReturn
 
@@ -93,8 +94,7 @@ class Tokenizer:
         self.normalization = normalization
         self.prefixes, self.suffixes = frozenset(prefixes), frozenset(suffixes)
         self._affix_forms = {form for _, form in self.prefixes | self.suffixes}
-        # In characters of the text, where a decomposed form is longer.
-        self._max_affix = 4 * max(map(len, self._affix_forms), default=0)
+        self._affix_sizes = cache(self._list_affix_sizes)
         self._ascii_words = name != "characters" and not self._affix_forms
         self._cached_split = lru_cache(maxsize=8192)(self._split)
 
@@ -142,14 +142,15 @@ class Tokenizer:
         offsets = self.tokenize(text).offsets
         edges = (starts - {first for first, _ in offsets}) | (ends - {last for _, last in offsets})
         for edge in edges:
-            for first, last in offsets:
-                if last - first > _MAX_SPLIT:
-                    continue
-                # Never split a base character from its combining mark.
-                if first < edge < last and _CHARACTER_CLASSES[ord(text[edge])] not in "mz":
-                    is_suffix = edge in ends
-                    general, single = self._affix(text, first, edge, last, is_suffix)
-                    (suffixes if is_suffix else prefixes)[general].add(single)
+            first, last = offsets[bisect(offsets, (edge,)) - 1] if offsets else (edge, edge)
+            # Never split a base character from its combining mark.
+            if (
+                first < edge < last <= first + _MAX_SPLIT
+                and _CHARACTER_CLASSES[ord(text[edge])] not in "mz"
+            ):
+                is_suffix = edge in ends
+                general, single = self._affix(text, first, edge, last, is_suffix)
+                (suffixes if is_suffix else prefixes)[general].add(single)
 
     def _affix(
         self, text: str, start: int, cut: int, end: int, is_suffix: bool
@@ -217,13 +218,25 @@ class Tokenizer:
         """Return where the first affix of `text[start:end]` is split off; None without any."""
         if end - start > _MAX_SPLIT:
             return None
-        suffixes = [(cut, True) for cut in range(max(start + 1, end - self._max_affix), end)]
-        prefixes = [(cut, False) for cut in range(min(end - 1, start + self._max_affix), start, -1)]
-        for cut, is_suffix in suffixes + prefixes:
-            known = self.suffixes if is_suffix else self.prefixes
-            if not known.isdisjoint(self._affix(text, start, cut, end, is_suffix)):
-                return cut
+        is_ascii = text[start:end].isascii()
+        for is_suffix, known in ((True, self.suffixes), (False, self.prefixes)):
+            for size in self._affix_sizes(is_suffix, is_ascii):
+                cut = end - size if is_suffix else start + size
+                if start < cut < end:
+                    affix = self._affix(text, start, cut, end, is_suffix)
+                    if not known.isdisjoint(affix):
+                        return cut
         return None
+
+    def _list_affix_sizes(self, is_suffix: bool, is_ascii: bool) -> list[int]:
+        """Return how many characters of a text a suffix or prefix may have, the most first.
+
+        A form has the length of the text only in ASCII: decomposed, the text is longer.
+        """
+        sizes = {len(form) for _, form in (self.suffixes if is_suffix else self.prefixes)}
+        if not is_ascii:
+            sizes = set(range(1, 4 * max(sizes, default=0) + 1))
+        return sorted(sizes, reverse=True)
 
     def _form(self, affix: str) -> str:
         """Return `affix` as it is compared: in lower case, with straight apostrophes."""
