@@ -6,6 +6,7 @@ Heavy modules are imported when a command needs them, so that `--help` is fast.
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
 import logging
+import os
 import signal
 import sys
 from io import TextIOWrapper
@@ -97,6 +98,8 @@ def main() -> None:
             sys.stdout.reconfigure(errors="replace")
         else:
             sys.stdout.reconfigure(encoding="utf-8")
+    # Processes that it starts would import modules from the current folder, whose files are data.
+    os.environ["PYTHONSAFEPATH"] = "1"
     logging.getLogger("slotfill").handlers = [LogHandler()]
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _interrupt)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -212,3 +214,26 @@ def test_the_data_of_a_run_is_read_by_a_format_that_is_trusted(part):
     with pytest.raises(UsageError, match="trust=True"):
         slotfill.evaluate("a")
     assert slotfill.evaluate("a", trust=True).sentences == 8
+
+
+@pytest.mark.parametrize("command", ["predict", "compare"])
+def test_processes_of_a_command_import_nothing_from_the_current_folder(command, desk, trained):
+    """The files of a folder are data, whatever their names."""
+    (desk / "bin").mkdir()
+    program = desk / "bin" / "slotfill"  # As pip installs it: its folder is searched, not this one.
+    program.write_text("from slotfill.__main__ import main\nif __name__ == '__main__': main()\n")
+    for name in ("multiprocessing", "slotfill", "typing", "pickle"):
+        Path(f"{name}.py").write_text(EXECUTED.format(executed=str(desk / "executed")))
+    words = {
+        "predict": ["predict", trained, "--jobs", "2"],
+        "compare": ["compare", "tiny.yaml", "train.epochs=1", "--seeds", "1,2", "--jobs", "2"],
+    }
+    done = subprocess.run(
+        [sys.executable, program, *words[command]],
+        input="leave Oslo\n" * 3000,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(slotfill.__file__).parents[1])},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not Path("executed").exists()
