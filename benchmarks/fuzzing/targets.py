@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from io import BytesIO
@@ -47,7 +48,7 @@ def make_targets(run: Path) -> dict[str, Target]:
             {"slot": "city", "action": "veto", "phrases": ["new york", "oslo"]},
         ],
         "synonyms": {"city": {"oslo": "Oslo"}},
-        "resolve": {"slots": {}, "language": "en"},
+        "resolve": {"slots": {"city": "date"}, "language": "en", "date_order": "DMY"},
     }
     lines = b"fly to New York\nleave Oslo\n\xe5\x8f\xb0\xe5\x8c\x97 \xf0\x9f\x9b\xab\n"
     return {
@@ -152,6 +153,8 @@ def _use_values(tokenizer: Tokenizer, data: bytes, folder: Path) -> None:
     sentence = tokenizer.tokenize("from Oslo to New York")
     sentence.slots = [Slot("city", 1, 2)]
     values.rules.apply(sentence, sentence.slots, [0.5])
+    with suppress(ValueError):  # Of a language that is not known.
+        values.resolver(datetime(2026, 1, 1)).resolve(sentence)
 
 
 def _resolve(data: bytes, _: Path) -> None:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from slotfill.data.phrases import phrase_form, read_phrases
-from slotfill.data.resolution import Resolver
+from slotfill.data.resolution import DateOrder, Resolver, ValueKind
 from slotfill.data.rules import Rules
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, DataError
@@ -47,11 +47,17 @@ class KnownValues:
     def resolver(self, now: datetime) -> Resolver:
         """Return what resolves values, with dates relative to `now`.
 
-        Raises UsageError if a library is missing.
+        Raises UsageError if a library is missing, and ValueError if it has no such language.
         """
         resolve = self._settings["resolve"]
         slots, language, order = resolve["slots"], resolve["language"], resolve.get("date_order")
-        return Resolver(self._settings["synonyms"], slots, language, now, order)
+        try:
+            resolver = Resolver(self._settings["synonyms"], slots, language, now, order)
+            resolver.check_language()
+        except ValueError:
+            problem = f"cannot resolve dates or numbers of the language '{language}'"
+            raise ValueError(problem) from None
+        return resolver
 
     @classmethod
     def read(cls, config: Config, tokenizer: Tokenizer) -> KnownValues:
@@ -73,10 +79,9 @@ class KnownValues:
         resolve = config.resolve.model_dump()
         values = cls({"rules": rules, "synonyms": synonyms, "resolve": resolve})
         try:
-            values.resolver(datetime.now()).check_language()
-        except ValueError:
-            problem = f"cannot resolve dates or numbers of the language '{resolve['language']}'"
-            raise ConfigError(problem, key="resolve.language") from None
+            values.resolver(datetime.now())
+        except ValueError as error:
+            raise ConfigError(str(error), key="resolve.language") from None
         return values
 
     def to_json(self) -> str:
@@ -87,6 +92,13 @@ class KnownValues:
     def from_json(cls, content: bytes) -> KnownValues:
         """Return what `to_json` gave; raises ValueError where it is not valid."""
         settings = parse_json(content, _SHAPE)
+        resolve = settings["resolve"]
+        for key, found, allowed in (
+            *(("slots", kind, get_args(ValueKind)) for kind in resolve["slots"].values()),
+            ("date_order", resolve.get("date_order"), (None, *get_args(DateOrder))),
+        ):
+            if found not in allowed:
+                raise ValueError(f"resolve.{key}: unknown value {found!r}")
         try:
             return cls(settings)
         except (LookupError, re.error) as error:

@@ -21,12 +21,13 @@ from slotfill.data.sentence import (
     Sentence,
     check_size,
 )
-from slotfill.errors import DataError, UsageError
+from slotfill.errors import DataError, RunError, UsageError
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import ordered_map, read_ahead
 from slotfill.inference.tagging import predict
 from slotfill.runs.device import EngineName
 from slotfill.runs.load import Run, load_run
+from slotfill.runs.manifest import VALUES
 
 if TYPE_CHECKING:
     from slotfill.evaluation.metrics import EvaluationResult
@@ -140,7 +141,10 @@ class Predictor:
         self.run = run
         self.nbest = nbest
         values = run.vocab.values
-        self.resolver = values.resolver(now or datetime.now()) if values.can_resolve else None
+        try:
+            self.resolver = values.resolver(now or datetime.now()) if values.can_resolve else None
+        except ValueError as error:
+            raise RunError(f"{run.files.path / VALUES}: {error}; train the run again") from None
         self.confidence = confidence
         needed = confidence or run.calibration.has_thresholds
         self.calibration = run.calibration if needed else None

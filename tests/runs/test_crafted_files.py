@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import struct
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ from slotfill.runs.load import (
     read_history,
 )
 from slotfill.runs.manifest import MANIFEST, RunFiles
+from slotfill.runs.predict import Predictor
 
 WRONG = [
     None,
@@ -116,7 +119,8 @@ def test_any_known_values_are_valid_or_one_line(trained):
     def use(text):
         known = parse_values(text.encode(), trained)
         known.rules.apply(sentence, sentence.slots, [0.5])
-        known.resolver(datetime(2026, 1, 1)).resolve(sentence)
+        with suppress(ValueError):  # Of a language that is not known.
+            known.resolver(datetime(2026, 1, 1)).resolve(sentence)
 
     refused = [one_line(lambda text=text: use(text)) for text in mutated(values)]
     assert sum(refused) > 20
@@ -224,6 +228,26 @@ def copy_changed(run, contents, folder):
     shutil.copytree(run, folder / "run", dirs_exist_ok=True)
     RunFiles(folder / "run").replace(contents)
     return folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"language": "qq"}, "cannot resolve dates or numbers of the language 'qq'"),
+        ({"slots": {"city": "number"}, "language": "../x"}, "cannot resolve dates or numbers of"),
+        ({"slots": {"city": "colour"}}, "resolve.slots: unknown value 'colour'"),
+        ({"date_order": "DDD"}, "resolve.date_order: unknown value 'DDD'"),
+    ],
+)
+def test_what_values_are_resolved_by_is_validated(change, problem, trained, tmp_path):
+    pytest.importorskip("dateparser", reason="pip install '.[values]'")
+    resolve = {"slots": {"city": "date"}, "language": "en", "date_order": None} | change
+    content = {"rules": [], "synonyms": {}, "resolve": resolve}
+    run = copy_changed(trained, {"values.json": json.dumps(content).encode()}, tmp_path)
+    with pytest.raises(RunError, match=re.escape(problem)) as error:
+        Predictor.load(run)
+    assert str(error.value).startswith(f"{run / 'values.json'}: ")
+    assert "\n" not in str(error.value)
 
 
 def test_a_network_that_is_larger_than_the_weights_is_not_allocated(trained, tmp_path):
