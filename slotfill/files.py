@@ -283,6 +283,11 @@ def _is_running(process: int) -> bool:
     return True
 
 
+def real_path(path: Path | str) -> Path:
+    """Return the absolute path without links; `Path.resolve` raises RuntimeError in a loop."""
+    return Path(os.path.realpath(path))
+
+
 def check_new_file(path: Path, *, force: bool) -> None:
     """Raise UsageError if `path` cannot be written, or exists and `force` is not set."""
     if path.name == "-":
@@ -302,6 +307,8 @@ def check_new_file(path: Path, *, force: bool) -> None:
 def _check_no_special_file(path: Path) -> None:
     if is_special_file(path):
         raise UsageError(f"{path}: a device, pipe or socket; give the name of a file to write")
+    if _follow_link(path).is_symlink():
+        raise UsageError(f"{path}: a link to itself; give the name of a file to write")
 
 
 def _follow_link(path: Path) -> Path:

@@ -29,7 +29,7 @@ from slotfill.cli.app import (
 )
 from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import UsageError, format_count
-from slotfill.files import check_new_file, check_not_input, write_atomically
+from slotfill.files import check_new_file, check_not_input, real_path, write_atomically
 from slotfill.runs.device import resolve_device
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def compare(
         raise UsageError("--shard trains a part of the runs; give --all-pairs in a last call")
     for file in files:
         check_new_file(file, force=force)
-        if [other.resolve() for other in files].count(file.resolve()) > 1:
+        if [real_path(other) for other in files].count(real_path(file)) > 1:
             raise UsageError(f"{file}: two options write this file; give each its own name")
     if figure is not None:
         check_figure(figure)
@@ -254,7 +254,7 @@ def _parse_systems(texts: list[str]) -> dict[str, list[Path]]:
         for path in systems[name]:
             if not path.exists():
                 raise UsageError(f"--system {name}: {path}: there is no such file or run")
-            if (same := given.setdefault(path.resolve(), path)) is not path:
+            if (same := given.setdefault(real_path(path), path)) is not path:
                 raise UsageError(
                     f"--system {name}: {path} is given twice"
                     + (f", first as {same}" if same != path else "")

@@ -26,6 +26,7 @@ from slotfill.extras import required_for
 from slotfill.files import (
     check_new_file,
     check_not_input,
+    real_path,
     spooled_standard_input,
     write_atomically,
 )
@@ -266,7 +267,7 @@ def init(
     force: Force = False,
 ) -> None:
     """Write a short config that fits the data, and say what it was inferred from."""
-    out = out or Path(f"{source.resolve().stem}.yaml")
+    out = out or Path(f"{real_path(source).stem}.yaml")
     check_new_file(out, force=force)
     check_not_input(out, [source])
 

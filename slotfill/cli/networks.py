@@ -21,7 +21,7 @@ from slotfill.cli.app import (
 )
 from slotfill.cli.output import echo, write_json
 from slotfill.errors import format_count
-from slotfill.files import check_new_file, check_not_input, write_atomically
+from slotfill.files import check_new_file, check_not_input, real_path, write_atomically
 from slotfill.runs.device import resolve_device
 
 
@@ -75,7 +75,7 @@ def inspect(
         inspection = inspection.subtract(inspect(loaded, against))
     inspection = inspection.filter(layer=layer, names=gate or ())
     if html is not None:
-        write_atomically(html, heat_map_page.render_page(inspection, run.resolve().name))
+        write_atomically(html, heat_map_page.render_page(inspection, real_path(run).name))
     if figure is not None:
         from slotfill.lab.inspect.figure import plot_inspection
         from slotfill.lab.probe.figures import render

@@ -10,7 +10,7 @@ from typer import Argument, Option
 from slotfill.cli.app import Force, RunPath, Trust
 from slotfill.cli.output import echo, write_data
 from slotfill.errors import UsageError
-from slotfill.files import check_new_file, write_atomically
+from slotfill.files import check_new_file, real_path, write_atomically
 from slotfill.runs.device import resolve_device
 
 
@@ -78,7 +78,7 @@ def pack(
     if not wheel:
         if run.is_file():
             raise UsageError(f"{run}: is one file already; copy it, or add --wheel for a package")
-        out = out or Path(f"{run.resolve().name}.zip")
+        out = out or Path(f"{real_path(run).name}.zip")
         check_new_file(out, force=force)
         if out.suffix.lower() != ".zip":
             hint = "; --wheel writes a package" if out.suffix.lower() == ".whl" else ""
@@ -86,7 +86,7 @@ def pack(
         content = pack_run(run)
     else:
         if name is None:
-            name = run.resolve().stem if run.is_file() else run.resolve().name
+            name = real_path(run).stem if run.is_file() else real_path(run).name
         version = "1.0.0" if version is None else version
         expected = wheel_name(name, version)
         out = out or Path(expected)

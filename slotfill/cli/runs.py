@@ -28,7 +28,7 @@ from slotfill.cli.app import (
 )
 from slotfill.cli.output import echo, echo_errors, write_data, write_json
 from slotfill.errors import UsageError, format_count
-from slotfill.files import check_new_file, check_not_input, write_atomically
+from slotfill.files import check_new_file, check_not_input, real_path, write_atomically
 from slotfill.runs.device import resolve_device
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def evaluate(
     files = [file for file in (report, errors) if file is not None]
     for file in files:
         check_new_file(file, force=force)
-    if len({file.resolve() for file in files}) < len(files):
+    if len({real_path(file) for file in files}) < len(files):
         raise UsageError(f"--report and --errors are both {report}; give two files")
 
     from slotfill.cli import display

@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from slotfill.config.hints import hint_at_part
 from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
+from slotfill.files import real_path
 
 REQUIRED = object()
 
@@ -266,7 +267,7 @@ class PartSource:
 
 def user_part(file: str) -> PartSource:
     """Return the user-defined part in `file`; raises ConfigError if there is none."""
-    path = Path(file).resolve()
+    path = real_path(file)
     if path.is_dir():
         raise ConfigError(f"{file} is a folder; a user-defined part is a file, as ./my_cell.py")
     if not path.is_file():

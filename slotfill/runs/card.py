@@ -19,6 +19,7 @@ from slotfill.data.static_table import resolve_embedding
 from slotfill.data.vocab import Vocab
 from slotfill.errors import format_count
 from slotfill.evaluation.metrics import EvaluationResult, PRFScore
+from slotfill.files import real_path
 from slotfill.runs.load import (
     open_tagger,
     parse_run_config,
@@ -55,7 +56,7 @@ def render_card(path: Path) -> str:
     summary, splits = read_scores(files)
     teachers = [Path(teacher["path"]).name for teacher in summary.get("teachers") or ()]
     made = files.parse(ENVIRONMENT, _ENVIRONMENT_SHAPE)
-    name, data = path.resolve().name, _data_name(config.data)
+    name, data = real_path(path).name, _data_name(config.data)
     front = {
         "library_name": "slotfill",
         "pipeline_tag": "token-classification",

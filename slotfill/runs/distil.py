@@ -22,7 +22,7 @@ from slotfill.data.splits import read_text
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.vocab import Vocab
 from slotfill.errors import DataError, UsageError, did_you_mean
-from slotfill.files import shorten_path
+from slotfill.files import real_path, shorten_path
 from slotfill.inference.tagging import BATCH_SIZE, BATCH_TOKENS
 from slotfill.runs.load import open_run, open_tagger, parse_run_config
 from slotfill.runs.teachers import (
@@ -83,7 +83,7 @@ def student_config(
         if dumped["intent"]:
             own["intent"] = dumped["intent"]["name"]
     source = f"config of {runs[0]}" if runs else "command line"
-    name = f"{runs[0].resolve().stem}-student" if runs else "student"
+    name = f"{real_path(runs[0]).stem}-student" if runs else "student"
     return name, parse_config(json.dumps(own | STUDENT), source, words, Path(), need_data=True)
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from slotfill.config.models import Config
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
-from slotfill.files import parse_json, write_atomically
+from slotfill.files import parse_json, real_path, write_atomically
 from slotfill.runs.environment import environment, list_differences
 from slotfill.runs.load import (
     check_run_folder,
@@ -80,8 +80,8 @@ class RunFolder:
         Raises UsageError if something is there that must not be replaced, or nothing to resume.
         """
         # A link, `.` or `..` is resolved, so that the folder can be renamed.
-        self.out = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
-        if not self.out.name:
+        self.out = real_path(out) if out.is_symlink() or out.name in ("", "..") else out
+        if not self.out.name or self.out.is_symlink():  # A link to itself.
             raise UsageError(f"{out} cannot be a run folder; choose another")
         if not resume and self.out.suffix == ".partial":
             raise UsageError(

@@ -14,7 +14,13 @@ from slotfill.data.arrow import Feature
 from slotfill.data.sentence import Example
 from slotfill.data.tables import Table, check_table, is_table, open_table
 from slotfill.errors import UsageError
-from slotfill.files import nearest_in_folder, parse_json, replaced_at_end, write_atomically
+from slotfill.files import (
+    nearest_in_folder,
+    parse_json,
+    real_path,
+    replaced_at_end,
+    write_atomically,
+)
 from slotfill.runs.predict import Predictor, Text
 from slotfill.runs.shard import ALL, Shard, parse_shard
 
@@ -61,9 +67,9 @@ def plan_tables(patterns: Sequence[str], out: Path, shard: str | None = None) ->
             if other != source:
                 problem = f"{other} and {source} would both be written there"
                 raise UsageError(f"{out / source.name}: {problem}; predict them separately")
-    inputs = {source.resolve() for source in sources}
+    inputs = {real_path(source) for source in sources}
     for target in targets:
-        if target.resolve() in inputs:
+        if real_path(target) in inputs:
             raise UsageError(f"{target}: is read by this command; write to another place")
     tasks = [TableTask(source, target) for target, source in targets.items()]
     if len(tasks) > 1 or part.total == 1:

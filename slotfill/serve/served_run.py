@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slotfill.data.sentence import Sentence
 from slotfill.errors import SlotfillError, UsageError
+from slotfill.files import real_path
 from slotfill.runs.device import EngineName
 from slotfill.runs.load import Run, load_run
 from slotfill.runs.manifest import FILES
@@ -112,7 +113,7 @@ def name_of(path: Path) -> str:
 
     It is the same for a folder and its zip, and that of the package for the run of a wheel.
     """
-    path = path.resolve()
+    path = real_path(path)
     if path.is_file() and (path.parent / "__init__.py").is_file():
         return path.parent.name
     return path.name.removesuffix(".zip")

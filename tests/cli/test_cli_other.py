@@ -321,3 +321,22 @@ def test_check_takes_overrides(desk, cli):
     assert cli("check", "tiny.yaml", "encoder.cell=gru").code == 0
     refused = cli("check", "tiny.yaml", "encoder.cell=gur")
     assert refused.code == 2 and "did you mean 'gru'" in refused.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train tiny.yaml --out loop",
+        "train --resume loop",
+        "pack loop",
+        "serve loop",
+        "evaluate {run} --report loop --force",
+        "check tiny.yaml data.format=./loop.py",
+        "check tiny.yaml encoder.cell=./loop.py --trust",
+    ],
+)
+def test_a_link_to_itself_is_one_line(command, desk, trained, cli):
+    for name in ("loop", "loop.py"):
+        (desk / name).symlink_to(name)
+    result = cli(*command.format(run=trained).split())
+    assert (result.code, result.err.count("\n")) == (2, 1) and "loop" in result.err, result

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from slotfill.config.builtin import load_config
 from slotfill.config.models import Config
 from slotfill.errors import RunError, SlotfillError, UsageError
-from slotfill.files import parse_json
+from slotfill.files import parse_json, real_path
 from slotfill.runs.continuation import check_continues, read_base_config
 from slotfill.runs.environment import STARTED_BY
 from slotfill.runs.load import open_tagger, parse_run_config, partial_path
@@ -152,7 +152,7 @@ def check_settings(
             check_continues(config, base, run)
     if config.generator is not None:
         config.check_tagger()
-    if config.data.train is None or Path(config.data.train) != sentences.resolve():
+    if config.data.train is None or Path(config.data.train) != real_path(sentences):
         raise UsageError(f"data.train: is {labels}; to label in another file, give it as --labels")
     return config
 
@@ -188,7 +188,7 @@ def _check_replaceable(out: Path, labels: Path, arguments: Sequence[str]) -> Non
             raise UsageError(
                 f"{folder} was not trained by label, which would replace it; choose another --out"
             )
-        if config.data.train is None or Path(config.data.train) != labels.resolve():
+        if config.data.train is None or Path(config.data.train) != real_path(labels):
             raise UsageError(
                 f"{folder} is a run on other sentences than {labels}; choose another --out"
             )

@@ -12,6 +12,7 @@ from slotfill.data.sentence import Slot
 from slotfill.evaluation.calibration import ReliabilityBin
 from slotfill.evaluation.errors import ErrorAnalysis, WrongSentence
 from slotfill.evaluation.metrics import EvaluationResult
+from slotfill.files import real_path
 from slotfill.lab.html import render_template
 from slotfill.lab.report.plots import HEIGHT, WIDTH, LinePlot, line_plot
 from slotfill.runs.load import Run, read_history
@@ -44,7 +45,7 @@ def render_page(run: Run, split: str, result: EvaluationResult, analysis: ErrorA
     names = sorted(set(analysis.slots) | set(analysis.types))
     return render_template(
         "report/page.html.jinja",
-        run=run.files.path.resolve().name,
+        run=real_path(run.files.path).name,
         split=split,
         result=result,
         analysis=analysis,

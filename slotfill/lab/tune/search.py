@@ -25,7 +25,7 @@ from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
 from slotfill.errors import ConfigError, SlotfillError, UsageError, format_count
-from slotfill.files import write_atomically
+from slotfill.files import real_path, write_atomically
 from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_buildable
 from slotfill.runs.train import build_trainer
@@ -113,7 +113,7 @@ def plan(
     config.check_tagger()
     check_buildable(config)
     for file in _list_tuned_files(config):
-        check_trusted(Path(file).resolve())
+        check_trusted(real_path(file))
     intents = bool(config.intent) or "intent" in config.tune
     sentences = {
         split: read_split(config.data, split, intents=intents).sentences for split in SPLITS
