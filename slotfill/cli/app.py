@@ -26,14 +26,18 @@ class CommandGroup(TyperGroup):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command and exit with its code."""
-        if not sys.argv[1:]:
-            return super().main(*args, **options)
         try:
+            if not sys.argv[1:]:
+                return super().main(*args, **options)
             code = super().main(*args, **(options | {"standalone_mode": False}))
         except _ClickException as error:
             message = " ".join(error.format_message().split()).replace("Value error, ", "")
             echo_errors(f"{message} (see --help)")
             code = 2
+        except OSError as error:  # Of a help page; those of commands do not come here.
+            discard_output()
+            echo_errors(f"standard output: {error.strerror or error}")
+            code = 1
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -110,6 +111,11 @@ def options_model(part: PartSource) -> type[BaseModel]:
     return create_model(part.class_node.name, __base__=StrictModel, **fields)
 
 
+_MAX_DEPTH = 10
+_depth: ContextVar[int] = ContextVar("depth", default=0)
+"""How many parts are being checked, each an option of the one before."""
+
+
 def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None) -> PartConfig:
     registry = REGISTRIES[kind]
     options = {"name": value} if isinstance(value, str) else value
@@ -140,10 +146,16 @@ def _check_part(value: Any, info: ValidationInfo, kind: str, default: str | None
         key = ("name",) if isinstance(value, Mapping) else ()
         raise combine_errors([(key, str(error))]) from None
     options = {**options, "name": name}
+    depth = _depth.get()
+    if depth == _MAX_DEPTH:  # The default of an option may be the file that has it.
+        raise config_error(f"parts are nested more than {_MAX_DEPTH} deep")
+    token = _depth.set(depth + 1)
     try:
         checked = dict(model.model_validate(options, context=info.context))
     except ValidationError as error:
         raise combine_errors(describe_errors(error, model, options, f"{kind}.")) from None
+    finally:
+        _depth.reset(token)
     return PartConfig(checked.pop("name"), checked)
 
 

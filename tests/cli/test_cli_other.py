@@ -340,3 +340,19 @@ def test_a_link_to_itself_is_one_line(command, desk, trained, cli):
         (desk / name).symlink_to(name)
     result = cli(*command.format(run=trained).split())
     assert (result.code, result.err.count("\n")) == (2, 1) and "loop" in result.err, result
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("command", ["--help", "--version", "train --help", "", "list"])
+def test_output_that_cannot_be_written_is_one_line(command):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "slotfill", *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "slotfill: standard output: No space left on device\n",
+    )

@@ -13,6 +13,7 @@ from conftest import start
 import slotfill
 from slotfill.config.builtin import load_config
 from slotfill.config.registry import CELLS, REGISTRIES, REQUIRED, Registry, trust_external_parts
+from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError, RunError
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
@@ -176,3 +177,11 @@ def test_a_registry_answers_without_importing_its_parts():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     assert isinstance(slotfill.config.registry.ENCODERS, Registry)
+
+
+def test_a_part_that_is_its_own_part_is_one_error(tmp_path):
+    path = tmp_path / "mine.py"
+    code = 'class A:\n    """A."""\n    def __init__(self, *, cell: CellPart="{}"): pass\n'
+    path.write_text(code.format(path))
+    with pytest.raises(ConfigError, match=r"encoder(\.cell)+: parts are nested more than 10 deep$"):
+        parse_config(f"encoder: {{cell: {path}}}\n", "c.yaml")
