@@ -54,8 +54,15 @@ class CommandGroup(TyperGroup):
         except BrokenPipeError:
             discard_output()
             code, messages = 0, []
+        except UnicodeEncodeError as error:  # A path has bytes that are no text.
+            found = error.object[max(0, error.start - 20) : error.end + 20]
+            code, messages = (
+                2,
+                [f"{' '.join(found.split())!a}: not UTF-8; rename the file or folder"],
+            )
         except OSError as error:
-            name = error.filename or "standard output"
+            is_deleted = isinstance(error, FileNotFoundError)  # Of `os.getcwd`, without a name.
+            name = error.filename or ("current folder" if is_deleted else "standard output")
             code, messages = 1, [f"{name}: {error.strerror or error}"]
         except KeyboardInterrupt:
             code, messages = 130, ["stopped"]

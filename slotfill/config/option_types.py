@@ -105,7 +105,10 @@ def resolve(text: str, context: PathContext) -> str:
     if os.path.isabs(expanded):
         return expanded
     paths = [os.path.realpath(folder / expanded) for folder in folders]
-    return next(filter(os.path.exists, paths), paths[0])
+    path = next(filter(os.path.exists, paths), paths[0])
+    if path.encode(errors="ignore").decode() != path:
+        raise config_error(f"{path!a}: not UTF-8, so no config can hold it; rename the folder")
+    return path
 
 
 def file_name(path: str) -> str:

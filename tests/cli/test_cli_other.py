@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -356,3 +358,21 @@ def test_output_that_cannot_be_written_is_one_line(command):
         1,
         "slotfill: standard output: No space left on device\n",
     )
+
+
+def test_a_folder_whose_name_is_no_text_is_one_line(desk, trained, cli, monkeypatch):
+    folder = Path(os.fsdecode(b"\xffdir"))
+    shutil.copytree(trained, folder)
+    shutil.copytree("corpus", folder / "corpus")
+    monkeypatch.chdir(folder)
+    for words, place in (
+        (("train", "data.path=corpus", "--out", "a"), "data.path: "),
+        (("check", "data.path=corpus"), "data.path: "),
+        (("pack", ".", "--out", "a.zip"), ""),
+        (("card", "."), ""),
+    ):
+        result = cli(*words)
+        assert (result.code, result.err.count("\n")) == (2, 1), result
+        assert place in result.err and "\\udcffdir" in result.err and "not UTF-8" in result.err
+    assert cli("predict", ".", "leave Oslo").code == 0
+    assert not {"a", "a.partial", "a.zip"} & {path.name for path in Path().iterdir()}
