@@ -14,6 +14,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 
+def _to_one_line(message: object) -> str:
+    """Return a message with the line ends escaped that are in what it quotes."""
+    return str(message).replace("\n", "\\n").replace("\r", "\\r")
+
+
 class SlotfillError(Exception):
     """An error that the user can fix; each argument is a message of one line."""
 
@@ -22,7 +27,7 @@ class SlotfillError(Exception):
     @property
     def messages(self) -> list[str]:
         """One line for each problem."""
-        return list(map(str, self.args))
+        return list(map(_to_one_line, self.args))
 
     def __str__(self) -> str:
         return "\n".join(self.messages)
@@ -66,7 +71,7 @@ class ConfigError(SlotfillError):
     @property
     def messages(self) -> list[str]:
         """One line for each error."""
-        return list(map(str, self.errors))
+        return list(map(_to_one_line, self.errors))
 
 
 class DataError(SlotfillError):

@@ -203,6 +203,10 @@ def _make_example(text: str, rows: list[_Row], column: int) -> Example:
         else:
             example.add_span(name, start, end)
     if not any("." in row.id for row in rows):  # Else slots begin or end inside tokens.
+        for row, (_, end), (start, _) in zip(rows[1:], offsets, offsets[1:], strict=False):
+            if start < end:
+                problem = f"the token {row.token!r} begins before the end of the last one"
+                raise DataError(f"{row.location}: {problem}")
         example.offsets = offsets
     return example
 
