@@ -22,7 +22,7 @@ from slotfill.serve.connections import Protocol
 from slotfill.serve.limits import Limits
 from slotfill.serve.metrics import Metrics
 
-STATUSES = {200, 201, 307, 400, 404, 405, 408, 413, 422, 429, 501, 503}
+STATUSES = {200, 201, 307, 400, 404, 405, 408, 413, 422, 429, 431, 501, 503}
 """All that the service may answer; 501 is for pages that need torch."""
 
 

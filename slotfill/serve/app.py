@@ -25,7 +25,7 @@ from slotfill.lab.html import render_template
 from slotfill.runs.predict import MAX_NBEST
 from slotfill.serve import label_studio
 from slotfill.serve.batcher import ClientGoneError, QueueFullError
-from slotfill.serve.connections import report_problems
+from slotfill.serve.connections import MAX_HEAD, report_problems
 from slotfill.serve.errors import describe_errors
 from slotfill.serve.heat_maps import (
     HAS_TORCH,
@@ -119,7 +119,7 @@ def create_app(
         version=__version__,
         description="Fills the slots of sentences.",
         lifespan=watch_runs,
-        responses=describe_errors(400, 408, 413, 503),
+        responses=describe_errors(400, 408, 413, 431, 503),
         docs_url=None,  # These pages load scripts from elsewhere.
         redoc_url=None,
     )
@@ -207,7 +207,9 @@ def create_app(
         )
     pages = {
         "playground": render_template("serve/playground.html.jinja"),
-        "docs": render_template("serve/docs.html.jinja", api=app.openapi(), limits=limits),
+        "docs": render_template(
+            "serve/docs.html.jinja", api=app.openapi(), limits=limits, max_head=MAX_HEAD
+        ),
     }
     if host in ("localhost", "::1") or host.startswith("127."):
         names = ["localhost", "127.0.0.1", "[::1]", host]

@@ -20,6 +20,7 @@ _DESCRIPTIONS = {
     413: "The body is too large",
     422: "Not a valid request, or a text is too long",
     429: "Too many texts wait",
+    431: "The head of the request, or what follows its body, is too large",
     501: "The run or this machine cannot do this",
     503: "No answer within the time limit, or too many texts wait",
 }

@@ -12,10 +12,12 @@ import signal
 import socket
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from service import Service, run_async, serving
@@ -26,7 +28,11 @@ from slotfill.errors import ConfigError
 
 pytest.importorskip("fastapi", reason="pip install 'slotfill[serve]'")
 
+from uvicorn import Config
+from uvicorn.server import ServerState
+
 from slotfill.serve.app import create_app
+from slotfill.serve.connections import Protocol
 from slotfill.serve.limits import Limits
 from slotfill.serve.metrics import Metrics
 from slotfill.serve.served_run import ServedRun, name_of
@@ -466,6 +472,69 @@ def call(served: ServedRun, path: str, body: bytes = b"", query: bytes = b"") ->
     return run_async(call_app(served, Metrics(), path, body, query))
 
 
+CHUNKED = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Transport(asyncio.Transport):
+    """A connection without a socket, which keeps what is sent over it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.is_paused = self.is_closed = False
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+
+def make_protocol(app: Any) -> Protocol:
+    """Return a connection to `app`."""
+    return Protocol(Config(app, ws="none", log_config=None), ServerState(), {})
+
+
+async def send_ok(send: Callable[[dict[str, Any]], Awaitable[None]], body: bytes) -> None:
+    """Answer a request."""
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def answer_over(content: bytes) -> bytes:
+    """Return what a connection answers to `content`, which arrives in large blocks."""
+
+    async def app(scope: object, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send_ok(send, b"")
+
+    async def run() -> bytes:
+        transport, protocol = Transport(), make_protocol(app)
+        protocol.connection_made(transport)
+        for start in range(0, len(content), 1 << 18):
+            while transport.is_paused:
+                await asyncio.sleep(0)
+            if not transport.is_closed:
+                protocol.data_received(content[start : start + (1 << 18)])
+        for _ in range(100):
+            await asyncio.sleep(0)
+        protocol.connection_lost(None)
+        return transport.sent
+
+    return run_async(run())
+
+
 def exchange(service: Service, content: bytes) -> str:
     """Return what the service sends for `content` until it closes the connection."""
     host, port = service.address.split(":")
@@ -497,6 +566,71 @@ def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(service)
     assert time.monotonic() < began + 1
 
 
+@pytest.mark.parametrize(
+    ("start", "rest"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\n", b"X: y\r\n"),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: ", b"y"),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\n", b"y"),
+        (b"GET /", b"a"),
+        (CHUNKED + b"1\r\n[\r\n0\r\n", b"X: y\r\n"),
+        (CHUNKED + b"1\r\n[\r\n0\r\nX: ", b"y"),
+        (CHUNKED + b"1;", b"y"),
+        (b"", b"\r\n"),
+    ],
+)
+def test_a_head_and_trailers_are_of_a_limited_size(start, rest):
+    """What more a client sends is not kept; a complete request with such a head is refused."""
+    sent = answer_over(start + rest * (200_000 // len(rest)) + b"\r\n\r\n")
+    assert sent.startswith(b"HTTP/1.1 431 ") and sent.count(b"HTTP/1.1") == 1
+    assert sent.endswith(b'{"error":"the head is too large; at most 65,536 bytes are allowed"}')
+
+
+def test_large_heads_and_bodies_within_the_limits_are_accepted():
+    for head in (
+        b"GET / HTTP/1.1\r\nX: " + b"y" * 65_400 + b"\r\n\r\n",
+        b"GET /?" + b"y" * 65_400 + b" HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 900000\r\n\r\n" + b"y" * 900_000,
+        CHUNKED + b"64\r\n" + b"y" * 100 + b"\r\n" + b"1\r\ny\r\n" * 90_000 + b"0\r\n\r\n",
+    ):
+        assert answer_over(head * 3).count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_a_connection_waits_until_its_answers_are_read():
+    """Requests that follow each other without a pause are answered in order, few at a time."""
+
+    async def app(scope: dict[str, Any], receive: object, send: Any) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, len(protocol.pipeline))
+        await asyncio.sleep(0)
+        await send_ok(send, scope["path"].encode())
+
+    async def run() -> None:
+        nonlocal protocol
+        transport, protocol = Transport(), make_protocol(app)
+        protocol.connection_made(transport)
+        requests = b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(5000))
+        protocol.pause_writing()  # The client does not read.
+        protocol.data_received(requests)
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert transport.is_paused and running == 1 and not transport.sent
+        protocol.resume_writing()
+        while running < 5000:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        assert not transport.is_paused
+        found = re.findall(rb"\r\n\r\n/(\d+)", transport.sent)
+        assert list(map(int, found)) == list(range(5000))
+        assert most < 100
+        protocol.connection_lost(None)
+
+    running = most = 0
+    protocol: Any = None
+    run_async(run())
+
+
 def test_requests_must_name_this_machine(service):
     for name, status in (("evil.example", 400), ("localhost:80", 200), ("[::1]:80", 200)):
         head = f"GET /health HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
@@ -516,9 +650,6 @@ def test_head_is_as_get_and_pages_have_a_policy(service):
 
 
 def test_connections_without_a_request_are_closed_and_of_a_limited_number(monkeypatch):
-    from uvicorn import Config
-    from uvicorn.server import ServerState
-
     from slotfill.serve import connections
 
     async def app(scope: object, receive: object, send: object) -> None:
@@ -571,7 +702,7 @@ def test_the_api_is_described_without_other_servers(service):
     paths = json.loads(text)["paths"]
     for operation in (each for methods in paths.values() for each in methods.values()):
         errors = {status for status in operation["responses"] if status >= "4"}
-        assert {"400", "408", "413", "503"} <= errors
+        assert {"400", "408", "413", "431", "503"} <= errors
         assert ("requestBody" in operation) <= ("422" in errors)
         for status in errors:
             content = operation["responses"][status]["content"]

@@ -45,12 +45,14 @@ def test_the_limits_of_the_page_are_those_of_the_command_and_the_service():
     import typer.main
 
     from slotfill.cli.main import app
+    from slotfill.serve.connections import MAX_HEAD
     from slotfill.serve.limits import Limits
 
     command = typer.main.get_command(app).commands["serve"]
     options = {option: each.default for each in command.params for option in each.opts}
     limits = Limits()
     values = [
+        MAX_HEAD,
         limits.body,
         limits.characters,
         limits.texts,
