@@ -211,9 +211,9 @@ def create_app(
             "serve/docs.html.jinja", api=app.openapi(), limits=limits, max_head=MAX_HEAD
         ),
     }
-    if host in ("localhost", "::1") or host.startswith("127."):
-        names = ["localhost", "127.0.0.1", "[::1]", host]
-        app.add_middleware(KnownHosts, hosts=names)
+    is_local = host in ("localhost", "::1") or host.startswith("127.")
+    hosts = ["localhost", "127.0.0.1", "[::1]", host] if is_local else []
+    app.add_middleware(KnownHosts, hosts=hosts)
     return app
 
 

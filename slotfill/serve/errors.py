@@ -14,7 +14,7 @@ class Error(BaseModel):
 
 
 _DESCRIPTIONS = {
-    400: "Not HTTP, or a request to another host",
+    400: "Not HTTP, or a request to another host or to several",
     404: "No such run",
     408: "The body does not arrive",
     413: "The body is too large",

@@ -511,13 +511,15 @@ async def send_ok(send: Callable[[dict[str, Any]], Awaitable[None]], body: bytes
     await send({"type": "http.response.body", "body": body})
 
 
-def answer_over(content: bytes) -> bytes:
-    """Return what a connection answers to `content`, which arrives in large blocks."""
+async def accept_all(scope: object, receive: Any, send: Any) -> None:
+    """Read the body of a request, and answer it."""
+    while (await receive()).get("more_body"):
+        pass
+    await send_ok(send, b"")
 
-    async def app(scope: object, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        await send_ok(send, b"")
+
+def answer_over(content: bytes, app: Any = accept_all) -> bytes:
+    """Return what a connection to `app` answers to `content`, which arrives in large blocks."""
 
     async def run() -> bytes:
         transport, protocol = Transport(), make_protocol(app)
@@ -637,6 +639,17 @@ def test_requests_must_name_this_machine(service):
         answer = exchange(service, head.encode())
         assert answer.startswith(f"HTTP/1.1 {status}")
         assert status == 200 or "this service is not at 'evil.example'" in answer
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_request_names_one_host(address, served):
+    app = create_app({served.name: served}, Limits(), Metrics(), address)
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+    assert answer_over(head + b"\r\n", app).startswith(b"HTTP/1.1 200 ")
+    for other in (b"evil.example", b"localhost"):
+        answer = answer_over(head + b"Host: " + other + b"\r\n\r\n", app)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b'{"error":"2 headers Host; one is allowed"}')
 
 
 def test_head_is_as_get_and_pages_have_a_policy(service):
