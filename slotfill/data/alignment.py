@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect, bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise, repeat
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Literal, TypeVar
 
 from slotfill.data.sentence import Example, Issue, Sentence, Slot, Span
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.errors import DataError, format_count
+from slotfill.errors import DataError, format_count, shorten_text
 from slotfill.files import shorten_path
 
 Misaligned = Literal["split", "widen", "skip", "error"]
 """What becomes of slots that begin or end inside a token."""
+
+_MAX_QUOTED = 40
+"""Characters of a value or token that a message shows."""
 
 
 def align(
@@ -95,25 +99,26 @@ def _align_slots(
     starts = {start: index for index, (start, _) in enumerate(sentence.offsets)}
     ends = {end: index + 1 for index, (_, end) in enumerate(sentence.offsets)}
     slots: dict[Slot, str | None] = {}
+    issues: list[Issue] = []
     for name, start, end, resolved in spans:
         first, last = starts.get(start), ends.get(end)
         if first is None or last is None:
             problem, hint = describe_misalignment(sentence, name, start, end, misaligned)
             if tokenizer.is_custom:
                 hint += f", or correct {shorten_path(tokenizer.name)}, which gives the tokens"
-            offsets = enumerate(sentence.offsets)
-            touched = [index for index, (first, last) in offsets if first < end and last > start]
+            touched = _find_touched(sentence, start, end)
             if misaligned in ("split", "error") or (misaligned == "widen" and not touched):
                 cut.append(Issue("misaligned", sentence.location, f"{problem}; {hint}"))
-                sentence.issues += (cut[-1],)
+                issues.append(cut[-1])
                 continue
-            sentence.issues += (Issue(misaligned, sentence.location, problem),)
+            issues.append(Issue(misaligned, sentence.location, problem))
             if misaligned == "skip":
                 continue
-            first, last = touched[0], touched[-1] + 1
+            first, last = touched.start, touched.stop
         slots[Slot(name, first, last)] = resolved
-    kept, overlaps = _without_overlaps(slots, sentence.value)
-    sentence.issues += tuple(Issue("overlap", sentence.location, each) for each in overlaps)
+    kept, overlaps = _without_overlaps(slots, lambda slot: _quote(sentence, slot))
+    issues += (Issue("overlap", sentence.location, each) for each in overlaps)
+    sentence.issues += tuple(issues)
     return {slot: slots[slot] for slot in kept}
 
 
@@ -141,22 +146,34 @@ def leave_out_overlaps(example: Example) -> None:
     if len(example.spans or ()) < 2 or any(span.start >= span.end for span in example.spans or ()):
         return  # An empty slot is an error.
     spans, text = {span[:3]: span for span in example.spans or ()}, example.text
-    kept, overlaps = _without_overlaps(spans.values(), lambda span: text[span.start : span.end])
+    kept, overlaps = _without_overlaps(
+        spans.values(), lambda span: _quote_text(text, span.start, span.end)
+    )
     if overlaps:
         example.spans = kept
         example.issues += tuple(Issue("overlap", example.location, each) for each in overlaps)
 
 
 _Run = TypeVar("_Run", Slot, Span)
-_start = attrgetter("start")
+_start, _end = attrgetter("start"), attrgetter("end")
+_first, _last = itemgetter(0), itemgetter(1)
+
+
+def _quote_text(text: str, start: int, end: int) -> str:
+    """Return `text[start:end]` as messages show it; of a long one, only the beginning is copied."""
+    return repr(shorten_text(text[start : min(end, start + _MAX_QUOTED + 1)], _MAX_QUOTED))
+
+
+def _quote(sentence: Sentence, slot: Slot) -> str:
+    return _quote_text(sentence.text, *sentence.span(slot))
 
 
 def _without_overlaps(
-    runs: Iterable[_Run], value: Callable[[_Run], str]
+    runs: Iterable[_Run], quote: Callable[[_Run], str]
 ) -> tuple[list[_Run], list[str]]:
     """Return `runs` in order, without those that overlap a longer or an earlier one.
 
-    The second list says which are left out; `value` is what they show.
+    The second list says which are left out; `quote` is what they show.
     """
     ordered = sorted(runs, key=_start)
     if all(before.end <= after.start for before, after in pairwise(ordered)):
@@ -165,17 +182,25 @@ def _without_overlaps(
     def priority(run: _Run) -> tuple[int, tuple[Any, ...]]:
         return run.start - run.end, run[:3]
 
-    kept: dict[int, _Run] = {}  # By token, or by character.
+    kept: list[_Run] = []
     overlaps = []
     for run in sorted(ordered, key=priority):
-        inside = range(run.start, run.end)
-        others = {kept[place] for place in inside if place in kept}
+        # None that is kept is shorter, so that at most two overlap: the ones around its start.
+        place = bisect(kept, run.start, key=_start)
+        around = kept[max(0, place - 1) : place + 1]
+        others = [each for each in around if each.start < run.end and run.start < each.end]
         if not others:
-            kept.update(dict.fromkeys(inside, run))
+            kept.insert(place, run)
             continue
-        both = (f"'{e.name}' ({value(e)!r})" for e in (run, min(others, key=priority)))
+        both = (f"'{each.name}' ({quote(each)})" for each in (run, min(others, key=priority)))
         overlaps.append("slot {} overlaps {}, and is left out".format(*both))
-    return sorted(set(kept.values()), key=_start), overlaps
+    return kept, overlaps
+
+
+def _find_touched(sentence: Sentence, start: int, end: int) -> range:
+    """Return the tokens that the characters from `start` to `end` touch."""
+    offsets = sentence.offsets
+    return range(bisect(offsets, start, key=_last), bisect_left(offsets, end, key=_first))
 
 
 def _find_unknown_tokens(
@@ -183,19 +208,19 @@ def _find_unknown_tokens(
 ) -> list[tuple[int, int]]:
     """Return the tokens that the characters `unknown` touch; none may be in a slot."""
     runs = []
+    slots = sentence.slots or []
     for start, end in unknown:
-        offsets = enumerate(sentence.offsets)
-        touched = [index for index, (first, last) in offsets if first < end and last > start]
+        touched = _find_touched(sentence, start, end)
         if not touched:
             continue
-        run = (touched[0], touched[-1] + 1)
-        for slot in sentence.slots or ():
-            if slot.start < run[1] and run[0] < slot.end:
-                raise DataError(
-                    f"{sentence.location}: slot '{slot.name}' ({sentence.value(slot)!r}) is in a"
-                    " part whose labels are marked as not known; remove one of them"
-                )
-        runs.append(run)
+        place = bisect(slots, touched.start, key=_end)
+        if place < len(slots) and slots[place].start < touched.stop:
+            slot = slots[place]
+            raise DataError(
+                f"{sentence.location}: slot '{slot.name}' ({_quote(sentence, slot)}) is in a part"
+                " whose labels are marked as not known; remove one of them"
+            )
+        runs.append((touched.start, touched.stop))
     return runs
 
 
@@ -220,11 +245,12 @@ def describe_misalignment(
     sentence: Sentence, name: str, start: int, end: int, misaligned: Misaligned
 ) -> tuple[str, str]:
     """Return what is wrong with a span that is no run of tokens, and how to fix it."""
-    text = sentence.text
-    problem = f"slot '{name}' ({text[start:end]!r})"
-    for first, last in sentence.offsets:
+    text, touched = sentence.text, _find_touched(sentence, start, end)
+    problem = f"slot '{name}' ({_quote_text(text, start, end)})"
+    for index in (touched.start, touched.stop - 1) if touched else ():
+        first, last = sentence.offsets[index]
         if first < start < last or first < end < last:
             others = "split, widen or skip" if misaligned == "error" else "widen or skip"
             hint = f"correct the slot, or set data.misaligned (convert: --misaligned) to {others}"
-            return f"{problem} cuts the token {text[first:last]!r}", hint
+            return f"{problem} cuts the token {_quote_text(text, first, last)}", hint
     return f"{problem} begins or ends with a space", "leave the space out"
