@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 from xml.etree import ElementTree
 
 from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, FailFast, Field
 
 from slotfill.config.registry import FORMATS
@@ -68,22 +70,25 @@ def make_router(run: ServedRun, limits: Limits) -> APIRouter:
     @router.post(
         "/predict",
         summary="Predict labels and choices for tasks",
+        response_model=dict[str, Any],
         responses=describe_errors(422, 429),
     )
-    async def predict(request: TasksRequest, connection: Request) -> dict[str, Any]:
+    async def predict(request: TasksRequest, connection: Request) -> JSONResponse:
         """The names are those of the labelling configuration.
 
         A task without a text, or with one that is too long, has an empty result.
         """
         names = _Names(request.label_config)
         texts = [names.text_of(task.data) for task in request.tasks]
-        usable = [text for text in texts if not limits.find_problem(text)]
-        sentences = {
-            sentence.text: sentence
-            for sentence in await run.batcher.tag(usable, is_gone=connection.is_disconnected)
-        }
-        results = [names.prediction(sentences.get(text), version) for text in texts]
-        return {"results": results, "model_version": version}
+        usable = limits.check_tasks(texts)
+        tagged = await run.batcher.tag(usable, is_gone=connection.is_disconnected)
+        sentences = {sentence.text: sentence for sentence in tagged}
+
+        def render() -> JSONResponse:
+            results = [names.prediction(sentences.get(text), version) for text in texts]
+            return JSONResponse({"results": results, "model_version": version})
+
+        return await asyncio.to_thread(render)  # Other requests need not wait for this.
 
     return router
 

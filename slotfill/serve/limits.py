@@ -35,6 +35,8 @@ class Limits:
     """Characters of a text (422)."""
     texts: int = 256
     """Number of its texts (422)."""
+    tasks: int = 1000
+    """Number of its tasks of Label Studio, which sends all that are selected at once (422)."""
     cost: int = 100_000
     """Characters of all its texts, times 1 + the number of readings (422)."""
     queue: int = 1000
@@ -44,16 +46,29 @@ class Limits:
 
     def check_texts(self, texts: Sequence[str], nbest: int = 0) -> None:
         """Raise HTTPException if the texts are too many, too long or not Unicode."""
-        if len(texts) > self.texts:
-            found = format_count(len(texts), "text")
-            raise HTTPException(422, f"{found}; at most {self.texts:,} are allowed in a request")
+        _check_number(len(texts), "text", self.texts)
         for index, text in enumerate(texts):
             if problem := self.find_problem(text):
                 raise HTTPException(422, f"text {index}: {problem}")
+        self._check_cost(texts, nbest)
+
+    def check_tasks(self, texts: Sequence[str]) -> list[str]:
+        """Return those of the texts of tasks that can be predicted.
+
+        Raises HTTPException if the tasks are too many, or these texts too long in all.
+        """
+        _check_number(len(texts), "task", self.tasks)
+        usable = [text for text in texts if not self.find_problem(text)]
+        self._check_cost(usable)
+        return usable
+
+    def _check_cost(self, texts: Sequence[str], nbest: int = 0) -> None:
         if sum(cost_of(text, nbest) for text in texts) > self.cost:
             found = format_count(sum(map(len, texts)), "character")
-            allowed = f"at most {self.cost // (1 + nbest):,} are allowed with nbest {nbest}"
-            raise HTTPException(422, f"{found} in all texts; {allowed}: divide the request")
+            allowed = f"at most {self.cost // (1 + nbest):,} are allowed"
+            condition = f" with nbest {nbest}" if nbest else ""
+            message = f"{found} in all texts; {allowed}{condition}: divide the request"
+            raise HTTPException(422, message)
 
     def find_problem(self, text: str) -> str | None:
         """Return what is wrong with a text, if anything."""
@@ -63,6 +78,13 @@ class Limits:
         if text.encode(errors="ignore").decode() != text:  # JSON can escape half a character.
             return "a surrogate without its other half"
         return None
+
+
+def _check_number(number: int, noun: str, allowed: int) -> None:
+    """Raise HTTPException if a request has more than the allowed number of something."""
+    if number > allowed:
+        found = format_count(number, noun)
+        raise HTTPException(422, f"{found}; at most {allowed:,} are allowed in a request")
 
 
 def error_response(

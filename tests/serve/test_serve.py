@@ -31,6 +31,7 @@ pytest.importorskip("fastapi", reason="pip install 'slotfill[serve]'")
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from slotfill.serve import label_studio
 from slotfill.serve.app import create_app
 from slotfill.serve.connections import Protocol
 from slotfill.serve.limits import Limits
@@ -122,6 +123,13 @@ def test_concurrent_requests_get_their_own_answers(service):
         ("/predict", {"tasks": {}}, 422, "tasks: must be a list, found keys and values"),
         ("/predict", {"tasks": [{}, 3]}, 422, "tasks.1: must be keys and values, found 3"),
         ("/predict", {"tasks": [{"data": []}]}, 422, "tasks.0.data: must be keys and values, foun"),
+        ("/predict", {"tasks": [{}] * 1001}, 422, "1,001 tasks; at most 1,000 are allowed in "),
+        (
+            "/label_studio/run/predict",
+            {"tasks": [{"data": {"text": "a" * 9_900}}] * 11},
+            422,
+            "108,900 characters in all texts; at most 100,000 are allowed: divide the request",
+        ),
         ("/predict", {"tasks": [], "label_config": 3}, 422, "label_config: must be text, found 3"),
         ("/predict", {"tasks": [], "label_config": "<"}, 422, "label_config: not XML"),
         ("/setup", {"schema": "\ud800"}, 422, "label_config: not XML: a surrogate without"),
@@ -365,6 +373,28 @@ def test_label_studio_gets_what_its_project_can_hold(service):
     event = {"action": "ANNOTATION_CREATED", "project": {"id": 1}}
     assert service.post("/webhook", event) == (201, {"status": "ignored"})
     assert service.post("/train", {"annotations": [], "project": "1.1"}) == (201, {})
+
+
+def test_other_requests_are_answered_while_predictions_are_written(served, monkeypatch):
+    async def run() -> None:
+        tasks = [{"data": {"text": "fly to Oslo"}}] * 1000
+        body = json.dumps({"tasks": tasks}).encode()
+        asking = asyncio.create_task(call_app(served, Metrics(), "/predict", body))
+        while not began.is_set():
+            await asyncio.sleep(0.001)
+        assert (await call_app(served, Metrics(), "/health"))[0] == 200
+        done.set()
+        status, answer = await asking
+        assert status == 200 and len(json.loads(answer)["results"]) == 1000
+
+    def wait_and_render(sentence: Sentence, *, scheme: str) -> str:
+        began.set()
+        assert done.wait(10)
+        return render(sentence, scheme=scheme)
+
+    began, done, render = Event(), Event(), label_studio._FORMAT.render
+    monkeypatch.setattr(label_studio._FORMAT, "render", wait_and_render)
+    run_async(run())
 
 
 def test_gates_are_shown_as_the_command_inspect_shows_them(service, trained, cli, tmp_path):

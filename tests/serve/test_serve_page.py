@@ -56,6 +56,7 @@ def test_the_limits_of_the_page_are_those_of_the_command_and_the_service():
         limits.body,
         limits.characters,
         limits.texts,
+        limits.tasks,
         limits.cost,
         limits.queue,
         limits.seconds,
