@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Protocol
+from unicodedata import category
 
 import numpy as np
 
+from slotfill.data.normalization import normalize
 from slotfill.data.phrases import PhraseMatcher, lookup_form
 
 PADDING = 0
@@ -181,8 +182,8 @@ def _compute_shares(counts: Counter[str]) -> dict[str, float]:
 
 def fold_case(token: str) -> str:
     """Return `token` in lower case and without accents."""
-    letters = unicodedata.normalize("NFD", token.lower())
-    return "".join(x for x in letters if unicodedata.category(x) != "Mn") or token
+    letters = normalize("NFD", token.lower())
+    return "".join(x for x in letters if category(x) != "Mn") or token
 
 
 class PieceIndexer:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from slotfill.data.normalization import normalize
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError
 from slotfill.files import read_lines
@@ -19,7 +19,7 @@ _END = ""
 @lru_cache(1 << 16)
 def lookup_form(token: str) -> str:
     """Return `token` as phrases are compared: without case, in the normalization form NFKC."""
-    form = unicodedata.normalize("NFKC", token).casefold()
+    form = normalize("NFKC", token).casefold()
     return form.replace(" ", "") or token  # The form of some accents begins with a space.
 
 

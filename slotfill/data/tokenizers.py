@@ -17,6 +17,7 @@ from operator import index
 from typing import Any, NoReturn
 
 from slotfill.config.registry import user_part
+from slotfill.data.normalization import normalize
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import ConfigError, UsageError, did_you_mean, format_count, shorten_text
 from slotfill.files import shorten_path
@@ -189,7 +190,7 @@ class Tokenizer:
         """Return the Unicode-normalized form of `token`."""
         if self.normalization == "none":
             return token
-        return unicodedata.normalize(self.normalization, token)  # type: ignore[arg-type]
+        return normalize(self.normalization, token)  # type: ignore[arg-type]
 
     def _split(self, word: str) -> tuple[list[str], list[tuple[int, int]]]:
         """Return the tokens of `word`, normalized, and their offsets."""
