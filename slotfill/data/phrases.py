@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from slotfill.data.normalization import normalize
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError
 from slotfill.files import read_lines
 
-_END = ""
-"""The key that marks the end of a phrase in a trie; no token is empty."""
+_MAX_TOKENS = 100
+"""Of a phrase in a list: a sentence is searched for all that follows each of its tokens."""
+
+_ROOT = 0
+"""The node of a trie at which every phrase begins."""
 
 
 @lru_cache(1 << 16)
@@ -26,9 +28,15 @@ def lookup_form(token: str) -> str:
 def read_phrases(path: Path, tokenizer: Tokenizer) -> list[str]:
     """Return the distinct phrases of a text file, one a line, as lookup forms joined by spaces.
 
-    Raises DataError if the file has none, or cannot be read.
+    Raises DataError if the file has none, or one that is too long, or cannot be read.
     """
-    phrases = dict.fromkeys(phrase_form(line, tokenizer) for _, line in read_lines(path))
+    phrases: dict[str, None] = {}
+    for number, line in read_lines(path):
+        phrase = phrase_form(line, tokenizer)
+        if (size := phrase.count(" ") + 1) > _MAX_TOKENS:
+            problem = f"a phrase of {size:,} tokens; at most {_MAX_TOKENS} are allowed"
+            raise DataError(f"{path}:{number}: {problem}: give one phrase a line")
+        phrases[phrase] = None
     phrases.pop("", None)
     if not phrases:
         raise DataError(f"{path}: the file has no phrases; write one a line")
@@ -45,12 +53,14 @@ class PhraseMatcher:
 
     def __init__(self, phrases: Iterable[str]) -> None:
         """Take phrases as `read_phrases` returns them."""
-        self._trie: dict[str, Any] = {}
+        # Nodes are numbers, since nested ones could not be copied: a phrase may have any length.
+        self._next: dict[tuple[int, str], int] = {}
+        self._ends: set[int] = set()
         for phrase in phrases:
-            node = self._trie
+            node = _ROOT
             for token in phrase.split(" "):
-                node = node.setdefault(token, {})
-            node[_END] = {}
+                node = self._next.setdefault((node, token), len(self._next) + 1)
+            self._ends.add(node)
 
     def find(self, tokens: Sequence[str]) -> list[tuple[int, int]]:
         """Return the first token and the last (exclusive) of each phrase in `tokens`.
@@ -63,16 +73,16 @@ class PhraseMatcher:
         """Return what `find` returns, for tokens whose lookup forms are `forms`."""
         found = []
         done = 0
-        for start, form in enumerate(forms):
-            node = self._trie.get(form)
-            if node is None or start < done:
+        for start in range(len(forms)):
+            if start < done:
                 continue
-            position, longest = start + 1, 0
-            while node is not None:
-                if _END in node:
-                    longest = position
-                node = node.get(forms[position]) if position < len(forms) else None
-                position += 1
+            node, longest = _ROOT, 0
+            for position in range(start, len(forms)):
+                node = self._next.get((node, forms[position]), _ROOT)
+                if node == _ROOT:
+                    break
+                if node in self._ends:
+                    longest = position + 1
             if longest:
                 found.append((start, longest))
                 done = longest

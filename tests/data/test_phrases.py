@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,6 +60,22 @@ def test_phrases_are_read_once_each(tmp_path):
     file = tmp_path / "cities.txt"
     file.write_text("\ufeffNew  York\r\n\r\nnew york\r\nSt. Louis\r\n", encoding="utf-8")
     assert read_phrases(file, Tokenizer()) == ["new york", "st . louis"]
+
+
+def test_phrases_have_up_to_100_tokens(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text(f"b\n{'a ' * 100}\n")
+    assert len(read_phrases(path, Tokenizer())) == 2
+    path.write_text(f"b\n{'a ' * 101}\n")
+    with pytest.raises(DataError) as raised:
+        read_phrases(path, Tokenizer())
+    problem = "a phrase of 101 tokens; at most 100 are allowed: give one phrase a line"
+    assert str(raised.value) == f"{path}:2: {problem}"
+
+
+def test_a_matcher_of_long_phrases_is_copied():
+    matcher = copy.deepcopy(PhraseMatcher(["a " * 5000 + "b"]))
+    assert matcher.find([*["a"] * 5000, "b"]) == [(0, 5001)]
 
 
 def test_empty_list_is_an_error(tmp_path):
