@@ -36,6 +36,10 @@ _MAX_CANDIDATES = 16
 """Up to so many tags, the best sequence is found faster among them than among all."""
 _ROUNDING = 1e-4
 """More than the rounding of sums in single precision."""
+_INEXACT = 1e-2
+"""The share of all sequences whose loss shows that sums were too large or small for a precision."""
+_LOWEST_PARTITION = 1e-25
+"""A sum in single precision of which parts are still precise."""
 
 
 class Lattice:
@@ -106,6 +110,12 @@ class Lattice:
             following = current
         return backward
 
+    @cached_property
+    def is_exact(self) -> np.ndarray:
+        """Whether all sequences of a sentence are summed at each token, `(batch,)`."""
+        totals = np.einsum("tbk,tbk->tb", self.forward, self.backward)
+        return ((np.abs(totals - 1) < _INEXACT) | ~self.mask).all(axis=0)
+
     def follow(self, tags: Sequence[Sequence[int]]) -> None:
         """Follow `tags`, which may be any of each sentence."""
         path = np.zeros(self.mask.T.shape, np.intp)
@@ -152,7 +162,7 @@ class Lattice:
             scores[:, 0] += self.transitions.start[self.path[:, 0]]
         # Weights that were raised are not those of the tags.
         is_lower = (scores < _LOWEST_PRECISE * self.temperature) & self.mask.T
-        self.is_precise = ~is_lower.any(axis=1)
+        self.is_precise = ~is_lower.any(axis=1) & self.is_exact
         factors = np.take_along_axis(self.weights, places.transpose(1, 0, 2), axis=2)[..., 0]
         factors[1:] *= self.pairs[self.path[:, :-1], self.path[:, 1:]].T
         factors[~self.mask] = 1
@@ -269,7 +279,7 @@ class SentenceLattice:
         weights: exp(emission / T), `(time, tags)`; scaled so that the largest at a token is 1.
         forward: Sum over all prefixes that end with a tag, of the same shape.
         backward: Sum over all continuations of a tag.
-        partition: Sum over all sequences.
+        partition: Sum over all sequences; 0 if sums were too large or small for the precision.
         tags: The ids of the best tags.
         factors: For each of them, its weight times that of the transition to it.
         reading: Probability of the best sequence.
@@ -292,8 +302,11 @@ class SentenceLattice:
         for row in weights[:0:-1]:
             backward.append(self.pairs.dot(backward[-1] * row))
         self.forward, self.backward = np.array(forward), np.array(backward[::-1])
-        self.partition = float(forward[-1].dot(self.end))
+        partition = float(forward[-1].dot(self.end))
         shares = self.forward * self.backward
+        lost = np.abs(shares.sum(axis=1) - partition).max()
+        is_exact = partition > _LOWEST_PARTITION and lost < _INEXACT * partition
+        self.partition = partition if is_exact else 0.0
         self._follow(shares.argmax(axis=1))
         if not 0.5 + _ROUNDING < self.reading < 1 + _ROUNDING:
             self._follow(self._decode(shares))
