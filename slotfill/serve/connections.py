@@ -20,6 +20,9 @@ MAX_HEAD = 65_536
 HEAD_SECONDS = 10.0
 """Time in which a connection must send the head of a request, or it is closed."""
 
+READ_SECONDS = 60.0
+"""Time in which a client must read an answer, or its connection is closed."""
+
 _PIECE = 1024
 """Bytes that are parsed at a time; the requests in a piece wait for each other."""
 
@@ -61,6 +64,8 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport)
         self._head_size = 0
+        self._unread: asyncio.TimerHandle | None = None
+        transport.set_write_buffer_limits(0)  # `pause_writing` when anything cannot be sent.
         self._deadline = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
         if len(self.connections) > max_connections():
             self._refuse(503, "too many connections")
@@ -113,9 +118,24 @@ class Protocol(HttpToolsProtocol):
             self._parse()
             self.flow.resume_reading()
 
+    def pause_writing(self) -> None:
+        """Wait until the client reads."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on, since the client has read."""
+        self._forget_unread()
+        super().resume_writing()
+
+    def _forget_unread(self) -> None:
+        if self._unread:
+            self._unread.cancel()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing."""
         self._deadline.cancel()
+        self._forget_unread()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:

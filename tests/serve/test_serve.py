@@ -31,7 +31,7 @@ pytest.importorskip("fastapi", reason="pip install 'slotfill[serve]'")
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from slotfill.serve import label_studio
+from slotfill.serve import connections, label_studio
 from slotfill.serve.app import create_app
 from slotfill.serve.connections import Protocol
 from slotfill.serve.limits import Limits
@@ -519,6 +519,10 @@ class Transport(asyncio.Transport):
     def close(self) -> None:
         self.is_closed = True
 
+    abort = close
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
     def is_closing(self) -> bool:
         return self.is_closed
 
@@ -663,6 +667,34 @@ def test_a_connection_waits_until_its_answers_are_read():
     run_async(run())
 
 
+def test_a_connection_whose_client_does_not_read_is_closed(monkeypatch):
+    async def app(scope: object, receive: object, send: Any) -> None:
+        await send_ok(send, b"y" * 10_000_000)
+
+    async def talk(seconds: float) -> int:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        await asyncio.sleep(seconds)
+        try:
+            return len(await reader.read())
+        except ConnectionError:
+            return 0
+        finally:
+            writer.close()
+
+    async def run() -> None:
+        nonlocal server
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: make_protocol(app), "127.0.0.1", 0)
+        assert await talk(0) > 10_000_000
+        monkeypatch.setattr(connections, "READ_SECONDS", 0.2)
+        assert await talk(0.4) < 10_000_000
+        server.close()
+
+    server: Any = None
+    run_async(run())
+
+
 def test_requests_must_name_this_machine(service):
     for name, status in (("evil.example", 400), ("localhost:80", 200), ("[::1]:80", 200)):
         head = f"GET /health HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
@@ -693,8 +725,6 @@ def test_head_is_as_get_and_pages_have_a_policy(service):
 
 
 def test_connections_without_a_request_are_closed_and_of_a_limited_number(monkeypatch):
-    from slotfill.serve import connections
-
     async def app(scope: object, receive: object, send: object) -> None:
         raise AssertionError("there is no request")
 
