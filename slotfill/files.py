@@ -50,6 +50,9 @@ _EAST_ASIAN_ENCODINGS = {
 }
 """The bytes of common letters in each encoding: kana, hangul, the first level of ideographs."""
 
+_SAMPLE_SIZE = 1_000_000
+"""Bytes from which an encoding is guessed."""
+
 STANDARD_INPUT = Path("standard input")
 """The standard input, as a path that `read_lines` reads and messages name."""
 
@@ -59,15 +62,18 @@ _standard_input: bytes | None = None
 logger = logging.getLogger(__name__)
 
 
-def read_lines(path: Path, errors: EncodingErrors = "strict") -> Iterator[tuple[int, str]]:
+def read_lines(
+    path: Path, errors: EncodingErrors = "strict", max_characters: int | None = None
+) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line of a UTF-8 file, without its line end.
 
+    `errors` and `max_characters` are those of `decode_lines`.
     Raises UsageError when there is no such file, and DataError when it is not text.
     """
     # Python cannot close sys.stdin at exit while a thread is waiting for a line of it.
     try:
         with _open(path) as file:
-            yield from decode_lines(file, str(path), errors)
+            yield from decode_lines(file, str(path), errors, max_characters)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file{nearest_in_folder(path)}") from None
     except IsADirectoryError:
@@ -101,19 +107,26 @@ def spooled_standard_input() -> Iterator[Path]:
 
 
 def decode_lines(
-    file: BinaryIO, name: str, errors: EncodingErrors = "strict"
+    file: BinaryIO,
+    name: str,
+    errors: EncodingErrors = "strict",
+    max_characters: int | None = None,
 ) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line of an open UTF-8 file called `name`.
 
     A byte-order mark is dropped. Lines end in LF or CRLF, or in CR if the file has no LF. Lines
-    that are not UTF-8 are logged if `errors` is "replace" or "skip".
+    that are not UTF-8 are logged if `errors` is "replace" or "skip". A line of more than four times
+    `max_characters` is not read to its end, which may never come; others are not counted.
 
     Raises:
-        DataError: The file is not text, it mixes line ends, or it is not UTF-8 if `errors` is
-            "strict".
+        DataError: The file is not text, it mixes line ends, a line is too long, or it is not UTF-8
+            if `errors` is "strict".
     """
     undecodable = 0
-    for number, line in enumerate(_split_lines(file), 1):
+    max_bytes = None if max_characters is None else 4 * max_characters + 4
+    lines = file if max_bytes is None else _cut_lines(file, max_bytes)
+    for number, line in enumerate(_split_lines(lines), 1):
+        is_cut = max_bytes is not None and len(line) > max_bytes
         if number == 1:
             for encoding, marks in _BYTE_ORDER_MARKS.items():
                 if line.startswith(marks):
@@ -133,7 +146,8 @@ def decode_lines(
                 f"{name}:{number}: a NUL byte at column {line.index(0) + 1}; not a text file"
             )
         try:
-            text = line.decode()
+            # The last character of a line that is cut may be incomplete.
+            text = getincrementaldecoder("utf-8")().decode(line) if is_cut else line.decode()
         except UnicodeDecodeError as error:
             column = len(line[: error.start].decode()) + 1
             byte = f"byte 0x{line[error.start]:02x}"
@@ -145,27 +159,42 @@ def decode_lines(
             if errors == "skip":
                 continue
             text = line.decode(errors="replace")
+        if is_cut:
+            problem = f"a line of more than {max_characters:,} characters; give one sentence a line"
+            raise DataError(f"{name}:{number}: {problem}")
         yield number, text
     if undecodable:
         verb = "is" if undecodable == 1 else "are"
         logger.warning("%s: %s %s not UTF-8", name, format_count(undecodable, "line"), verb)
 
 
-def _split_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of `file` without line ends; they end in CR if there is no LF."""
-    for number, line in enumerate(file):
+def _split_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield `lines` of a file without line ends; they end in CR if there is no LF."""
+    for number, line in enumerate(lines):
         if number == 0 and not line.endswith(b"\n"):
             yield from line.removesuffix(b"\r").split(b"\r")
         else:
             yield line.removesuffix(b"\n").removesuffix(b"\r")
 
 
+def _cut_lines(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
+    """Yield the lines of `file` that end in LF, of a longer one only `max_bytes` and one more."""
+    while line := file.readline(max_bytes + 1):
+        is_cut = len(line) > max_bytes and not line.endswith(b"\n")
+        if is_cut and b"\r" in line[:-1]:  # All lines may end in CR.
+            line, is_cut = line + file.readline(), False
+        yield line
+        while is_cut:
+            line = file.readline(max_bytes)
+            is_cut = line != b"" and not line.endswith(b"\n")
+
+
 def _sample(file: BinaryIO, line: bytes) -> bytes:
     """Return the beginning of `file`, or `line` if what was read of it is gone."""
     if not file.seekable():
-        return line
+        return line[:_SAMPLE_SIZE]
     file.seek(0)
-    return file.read(1_000_000)
+    return file.read(_SAMPLE_SIZE)
 
 
 def _encoding_hint(content: bytes) -> str:

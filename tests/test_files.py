@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from slotfill.errors import DataError, UsageError
-from slotfill.files import check_new_file, read_lines, write_atomically
+from slotfill.files import check_new_file, decode_lines, read_lines, write_atomically
 
 
 def test_existing_files_are_kept_without_force(tmp_path):
@@ -129,3 +131,48 @@ def test_no_encoding_is_suggested_that_would_give_other_letters(tmp_path):
     path.write_bytes("привет, найди рейс из Москвы\n".encode("cp1251"))
     with pytest.raises(DataError, match=r"iconv -t utf-8 -f ENCODING$"):
         list(read_lines(path))
+
+
+class _Endless(io.RawIOBase):
+    """A file that repeats one byte."""
+
+    def __init__(self, byte: bytes) -> None:
+        self.byte, self.taken = byte, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        buffer[:] = self.byte * len(buffer)
+        self.taken += len(buffer)
+        return len(buffer)
+
+
+@pytest.mark.parametrize("errors", ["strict", "replace", "skip"])
+def test_a_line_that_never_ends_is_an_error(errors):
+    endless = _Endless(b"a")
+    with pytest.raises(DataError) as raised:
+        list(decode_lines(io.BufferedReader(endless), "x", errors, max_characters=1000))
+    problem = "a line of more than 1,000 characters; give one sentence a line"
+    assert str(raised.value) == f"x:1: {problem}"
+    assert endless.taken < 100_000
+
+
+def test_a_long_line_that_is_not_utf_8_is_skipped_without_keeping_it():
+    content = b"to\n" + b"\xff" * 10_000_000 + b"\nOslo"
+    file = io.BytesIO(content)
+    tracemalloc.start()
+    lines = list(decode_lines(file, "x", "skip", max_characters=1000))
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+    assert lines == [(1, "to"), (3, "Oslo")]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_lines_up_to_the_limit_are_read(end, mark):
+    lines = ["\U0001f600" * 10, "", "a" * 10, "last"]
+    for last in ("", end):
+        content = (mark + end.join(lines) + last).encode()
+        found = decode_lines(io.BytesIO(content), "x", max_characters=10)
+        assert [line for _, line in found] == lines

@@ -22,7 +22,7 @@ from slotfill.data.detection import (
 )
 from slotfill.data.folders import UNNAMED_SPLIT, canonical_split, list_shards
 from slotfill.data.formats.base import Format, KnownValuesFound
-from slotfill.data.sentence import Example, Issue, Sentence, intent_names
+from slotfill.data.sentence import MAX_CHARACTERS, Example, Issue, Sentence, intent_names
 from slotfill.data.stored import StoredSentences
 from slotfill.data.tokenizers import Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError, format_count
@@ -351,7 +351,7 @@ def read_texts(
             f"{path}: {name}, not text; add --input-format {name}, or --input-format text if it is"
             " text"
         )
-    for number, line in read_lines(path, errors):
+    for number, line in read_lines(path, errors, MAX_CHARACTERS):
         with suppress(ValueError, RecursionError):
             if number == 1 and format is None and isinstance(json.loads(line), dict):
                 raise DataError(
