@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import suppress
 from itertools import chain, compress, dropwhile
@@ -410,8 +411,8 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object; raises ValueError for a key that occurs twice."""
     row = dict(pairs)
     if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} occurs twice")
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"the key {next(k for k in counts if counts[k] > 1)!r} occurs twice")
     return row
 
 

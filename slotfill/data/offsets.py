@@ -9,7 +9,10 @@ character of its own (NFD). Values are compared after normalization, too.
 from __future__ import annotations
 
 import unicodedata
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import accumulate
 
 NEAREST = "the nearest occurrence"
@@ -24,15 +27,43 @@ def find_value(text: str, start: int, end: int, value: str) -> tuple[int, int, s
         offsets are right, else the unit in which they are, or that the nearest occurrence was
         taken. None if the text does not contain the value.
     """
-    for unit, sizes in _UNITS.items():
-        first, last = (_to_characters(offset, sizes(text)) for offset in (start, end))
-        if first is not None and last is not None and is_same(text[first:last], value):
+    for unit in _UNITS:
+        first, last = (_to_character(text, unit, offset) for offset in (start, end))
+        if first is not None and last is not None and _is_at(text, first, last, value):
             return first, last, unit
     for form in normal_forms(value):
-        if places := list(_occurrences(text, form)):
-            nearest = min(places, key=lambda place: abs(place - start))
-            return nearest, nearest + len(form), NEAREST
+        if form and (place := _find_nearest(text, form, start)) is not None:
+            return place, place + len(form), NEAREST
     return None
+
+
+class ForwardSearch:
+    """Finds what follows at places of a text that never decrease, in linear time for each value."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._found: dict[tuple[str, bool], int] = {}
+
+    def find(self, value: str, start: int, *, is_word: bool = False) -> int:
+        """Return where `value` is at or after `start`; the length of the text if it is nowhere.
+
+        With `is_word` there is no letter, digit or underscore beside it.
+        """
+        text, found = self.text, self._found.get((value, is_word), -1)
+        if found < start:
+            found = text.find(value, start)
+            while is_word and found >= 0 and _is_in_word(text, found, found + len(value)):
+                found = text.find(value, found + 1)
+            found = len(text) if found < 0 else found
+            self._found[value, is_word] = found
+        return found
+
+
+def _is_in_word(text: str, start: int, end: int) -> bool:
+    return any(
+        char.isalnum() or char == "_"
+        for char in (text[max(start - 1, 0) : start], text[end : end + 1])
+    )
 
 
 def is_same(text: str, other: str) -> bool:
@@ -83,17 +114,41 @@ _UNITS: dict[str, Callable[[str], Iterable[int]]] = {
 }
 """How long each character of a text is in each unit."""
 
+_LINE_ENDS = ("line ends of two characters", "line ends of one character")
+"""The units in which an ASCII character may have another length than 1."""
 
-def _to_characters(offset: int, sizes: Iterable[int]) -> int | None:
+
+@lru_cache(maxsize=64)
+def _count_units(text: str, unit: str) -> array[int]:
+    """Return how many units are before each character of a text, and before its end."""
+    return array("I", accumulate(_UNITS[unit](text), initial=0))
+
+
+def _to_character(text: str, unit: str, offset: int) -> int | None:
     """Return the character at which `offset` units have passed; None if there is none."""
-    for index, passed in enumerate(accumulate(sizes, initial=0)):
-        if passed >= offset:
-            return index if passed == offset else None
-    return None
+    if not unit or (text.isascii() and unit not in _LINE_ENDS):
+        return offset if 0 <= offset <= len(text) else None
+    passed = _count_units(text, unit)
+    index = bisect_left(passed, offset)
+    return index if index < len(passed) and passed[index] == offset else None
 
 
-def _occurrences(text: str, value: str) -> Iterator[int]:
-    start = text.find(value) if value else -1
-    while start >= 0:
-        yield start
-        start = text.find(value, start + 1)
+def _is_at(text: str, start: int, end: int, value: str) -> bool:
+    """Return whether `value` is at these characters; a longer run of them is not looked at."""
+    return end - start <= len(_nfd(value)) and is_same(text[start:end], value)
+
+
+def _find_nearest(text: str, value: str, start: int) -> int | None:
+    """Return where `value` is nearest to `start`, and first of two places; None for nowhere."""
+    start = min(max(start, 0), len(text))
+    reach = 64
+    while True:
+        first, last = max(start - reach, 0), start + reach
+        before = text.rfind(value, first, start + len(value))
+        after = text.find(value, start, last + len(value))
+        places = [place for place in (before, after) if place >= 0]
+        if places:
+            return min(places, key=lambda place: abs(place - start))
+        if first == 0 and last >= len(text):
+            return None
+        reach *= 4

@@ -147,8 +147,10 @@ class Example:
         """
         if extra:
             self.extra = extra
-        kept = [name for name in names if {name, name.partition(".")[0]} & (extra or {}).keys()]
-        others = [name for name in names if name not in kept]
+        kept, others = list[str](), list[str]()
+        for name in names:
+            is_kept = extra and (name in extra or name.partition(".")[0] in extra)
+            (kept if is_kept else others).append(name)
         for issue_kind, group in (("extra", kept), ("not read", others)):
             for message in describe_unread(group, kind):
                 self._add_issue(issue_kind, intern(message))  # It is that of most sentences.

@@ -28,6 +28,7 @@ from typing import Any
 from slotfill.data.formats._json_rows import SPAN_FIELDS, add_triples, is_triple
 from slotfill.data.formats.base import Format, example_from_tokens, parse_each, render_tags
 from slotfill.data.json_objects import JsonObject, parse_head, read_row_objects, shorten
+from slotfill.data.offsets import ForwardSearch
 from slotfill.data.sentence import Example, Issue, Sentence, Slot
 
 
@@ -151,8 +152,9 @@ def example_from_row(row: JsonObject) -> Example:
     by_name = isinstance(row.items.get("slots"), dict)
     if by_name or row.get("slots", list, None) is not None:
         example.spans = []
+        places = _Places(example)
         for slot in _named_slots(row) if by_name else row.objects("slots"):
-            _add_span(example, slot)
+            _add_span(example, slot, places)
         example.unknown = _unknown_spans(row, len(text))
     elif _has_entities(row):
         _add_entities(example, row)
@@ -173,10 +175,33 @@ def _named_slots(row: JsonObject) -> Iterator[JsonObject]:
 _MIXED_KEYS = '"slots" go with "text", "tags" with "tokens"'
 
 
-def _add_span(example: Example, slot: JsonObject) -> None:
+class _Places:
+    """Finds the values of slots without offsets in the text of an example."""
+
+    def __init__(self, example: Example) -> None:
+        self._example = example
+        self._searches = ForwardSearch(example.text), ForwardSearch(example.text)
+        self._count = self._done = 0  # How many slots were seen, and where the last of them ends.
+
+    def find_next(self, value: str) -> tuple[int, int] | None:
+        """Return where `value` is after the slots so far, else anywhere; complete words first."""
+        spans = self._example.spans or []
+        self._done = max([self._done, *(span.end for span in spans[self._count :])])
+        self._count = len(spans)
+        for is_word in (True, False):
+            for search, start in zip(self._searches, (self._done, 0), strict=True):
+                found = search.find(value, start, is_word=is_word)
+                if found < len(self._example.text):
+                    return found, found + len(value)
+        return None
+
+
+def _add_span(example: Example, slot: JsonObject, places: _Places) -> None:
     name, value = slot.get("name", str), slot.get("value", str, None)
     if value and slot.items.keys().isdisjoint(("start", "end")):
-        start, end = _find_next(example, slot, value)
+        start, end = places.find_next(value) or slot.fail(
+            f'"value" {shorten(value)} is not in the text'
+        )
     else:
         start, end = slot.get("start", int), slot.get("end", int)
     example.add_span(name, start, end, value, slot.get("resolved", str, None))
@@ -209,18 +234,9 @@ def _fields(item: dict[str, Any]) -> dict[str, str]:
     return {role: found[0] for role, found in keys.items() if found}
 
 
-def _find_next(example: Example, slot: JsonObject, value: str) -> tuple[int, int]:
-    """Return where `value` is after the slots so far, else anywhere; complete words first."""
-    done = max((span.end for span in example.spans or ()), default=0)
-    for pattern in (rf"(?<!\w){re.escape(value)}(?!\w)", re.escape(value)):
-        for start in (done, 0):
-            if found := re.compile(pattern).search(example.text, start):
-                return found.span()
-    return slot.fail(f'"value" {shorten(value)} is not in the text')
-
-
 def _unknown_spans(row: JsonObject, size: int) -> list[tuple[int, int]]:
-    spans = []
+    """Return the characters whose labels are not known; parts that overlap are one."""
+    spans: list[tuple[int, int]] = []
     for span in row.get("unknown", list, []):
         are_integers = isinstance(span, list) and list(map(type, span)) == [int, int]
         if not (are_integers and 0 <= span[0] < span[1] <= size):
@@ -229,7 +245,13 @@ def _unknown_spans(row: JsonObject, size: int) -> list[tuple[int, int]]:
                 f" {shorten(span)}"
             )
         spans.append((span[0], span[1]))
-    return sorted(spans)
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        else:
+            merged.append((start, end))
+    return merged
 
 
 _MAX_KEYS = 10
