@@ -153,13 +153,15 @@ def is_cut(slot: Slot, tags: Sequence[str], scheme: str) -> bool:
     """Return whether `tags` say that a slot goes on where the tag is unknown, as I-x after `?`."""
     kind = _scheme(scheme)
     starts = [f"{letter}-{slot.name}" for letter in kind.opening + kind.first]
-    if tags[slot.start] not in starts and UNKNOWN_TAG in tags[: slot.start][-1:]:
+    is_after_unknown = slot.start > 0 and tags[slot.start - 1] == UNKNOWN_TAG
+    if is_after_unknown and tags[slot.start] not in starts:
         return True
-    if UNKNOWN_TAG not in tags[slot.end :][:1]:
+    if UNKNOWN_TAG not in tags[slot.end : slot.end + 1]:
         return False
     if kind.closing:
         return tags[slot.end - 1][0] not in kind.closing
-    following = next((tag for tag in tags[slot.end :] if tag != UNKNOWN_TAG), "O")
+    rest = map(tags.__getitem__, range(slot.end, len(tags)))
+    following = next((tag for tag in rest if tag != UNKNOWN_TAG), "O")
     return following == f"{kind.inside}-{slot.name}" and following not in starts
 
 

@@ -239,7 +239,7 @@ def example_from_tokens(
         slots = tags_to_slots(known, scheme)
     except ValueError as error:
         raise DataError(f"{locations[0]}: {error}") from None
-    cut = [slot for slot in slots if is_cut(slot, tags, scheme)]
+    cut = {slot for slot in slots if is_cut(slot, tags, scheme)}
     slots = [slot for slot in slots if slot not in cut]
     legal_tags = slots_to_tags(slots, len(tags), scheme)
     for _, start, end in cut:

@@ -1,0 +1,76 @@
+"""The time to read a sentence with many slots, or other parts, grows with their number alone."""
+
+from __future__ import annotations
+
+import json
+from itertools import repeat
+from time import process_time
+
+import pytest
+
+from slotfill.data.detection import build_format
+
+
+def json_row(**row):
+    return {"data.jsonl": json.dumps(row)}
+
+
+def slots(count, value="ab", first=0, step=0):
+    slot = {"name": "x", "value": value}
+    starts = range(first, first + count * step, step) if step else repeat(first, count)
+    return [{**slot, "start": start, "end": start + 1} for start in starts]
+
+
+def label_studio(count):
+    values = ({**slot, "text": "ab", "labels": ["x"]} for slot in slots(count))
+    results = [{"type": "labels", "value": value} for value in values]
+    return {"data": {"text": "ab " * count}, "annotations": [{"result": results}]}
+
+
+def brat(count, first, step):
+    starts = (first + index * step for index in range(count))
+    rows = (f"T{index}\tx {start} {start + 1}\tab\n" for index, start in enumerate(starts))
+    return {"data.txt": f"{'ab ' * count}\n", "data.ann": "".join(rows)}
+
+
+CASES = {
+    "the same wrong offsets": lambda n: json_row(text="ab " * n, slots=slots(n)),
+    "offsets that are wrong by one": lambda n: json_row(text="ab " * n, slots=slots(n, "ab", 1, 3)),
+    "offsets of UTF-16": lambda n: json_row(
+        text="\U0001f6eb" + "ab " * n, slots=slots(n, "b", 3, 3)
+    ),
+    "offsets of NFC": lambda n: json_row(text="e\u0301 ab " * n, slots=slots(n, "\xe9", 0, 5)),
+    "values that are not in the text": lambda n: json_row(text="ab " * n, slots=slots(n, "xy")),
+    "values without offsets": lambda n: json_row(text="ab " * n, slots={"x": ["ab"] * n}),
+    "values before the last slot": lambda n: json_row(
+        text="ab " + "cd " * n, slots={"x": ["ab"] * n}
+    ),
+    "wrong offsets of Label Studio": lambda n: {"data.json": json.dumps([label_studio(n)])},
+    "wrong offsets of brat": lambda n: brat(n, 0, 0),
+    "offsets of brat that are wrong by one": lambda n: brat(n, 1, 3),
+    "unknown keys": lambda n: json_row(text="ab", **{f"key{i}": 1 for i in range(2 * n)}),
+    "slots of one token": lambda n: json_row(tokens=["a"] * 10 * n, tags=["B-x"] * 10 * n),
+    "slots that are cut": lambda n: json_row(tokens=["a"] * 4 * n, tags=["?", "I-x"] * 2 * n),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_time_to_read_is_linear(case, tmp_path):
+    def measure(count):
+        folder = tmp_path / str(count)
+        folder.mkdir(exist_ok=True)
+        files = CASES[case](count)
+        for name, content in files.items():
+            (folder / name).write_text(content, encoding="utf-8")
+        path = folder / next(iter(files))
+        reader = build_format(path, None)
+        start = process_time()
+        list(reader.read(path, scheme="iob2"))
+        return process_time() - start
+
+    # Four times as much takes 4 times as long, or 16 times if it is quadratic.
+    tries = (measure(4 * SIZE) < 8 * measure(SIZE) for _ in range(3))
+    assert any(tries)
+
+
+SIZE = 300
