@@ -33,6 +33,14 @@ def brat(count, first, step):
     return {"data.txt": f"{'ab ' * count}\n", "data.ann": "".join(rows)}
 
 
+def rasa(example):
+    return {"data.yml": f"nlu:\n- intent: a\n  examples: |\n    - {example}\n"}
+
+
+def snips(utterance):
+    return {"data.yml": f"type: intent\nname: a\nutterances:\n- '{utterance}'\n"}
+
+
 CASES = {
     "the same wrong offsets": lambda n: json_row(text="ab " * n, slots=slots(n)),
     "offsets that are wrong by one": lambda n: json_row(text="ab " * n, slots=slots(n, "ab", 1, 3)),
@@ -51,6 +59,13 @@ CASES = {
     "unknown keys": lambda n: json_row(text="ab", **{f"key{i}": 1 for i in range(2 * n)}),
     "slots of one token": lambda n: json_row(tokens=["a"] * 10 * n, tags=["B-x"] * 10 * n),
     "slots that are cut": lambda n: json_row(tokens=["a"] * 4 * n, tags=["?", "I-x"] * 2 * n),
+    "brackets of Rasa": lambda n: rasa("[" * 20 * n),
+    "names of Rasa": lambda n: rasa("[a](" * 10 * n),
+    "values of Rasa": lambda n: rasa("[a](b:" * 10 * n),
+    "objects of Rasa": lambda n: rasa("[a]{" * 10 * n),
+    "lists of objects of Rasa": lambda n: rasa("[a][{" * 10 * n),
+    "comments of Rasa": lambda n: {"data.md": "## intent:a\n- b" + "<!--" * 20 * n},
+    "words of Snips": lambda n: snips("[a](b" * 5 * n),
 }
 
 

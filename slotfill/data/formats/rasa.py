@@ -47,17 +47,11 @@ from slotfill.data.json_objects import (
     read_object,
     read_objects,
 )
-from slotfill.data.offsets import NEAREST, find_value
+from slotfill.data.offsets import NEAREST, ForwardSearch, find_value
 from slotfill.data.sentence import Example, Sentence, Span, describe_unread
 from slotfill.data.yaml_values import YamlValue, read_documents
 from slotfill.errors import DataError, shorten_text
 from slotfill.files import read_lines
-
-_ENTITY = re.compile(
-    r"\[(?P<text>[^\]]+?)\](?:"
-    r"\((?P<name>[^:)]+?)(?::(?P<value>[^)]+))?\)|(?P<one>\{[^}]+?\})|(?P<several>\[\{.*?\}\]))"
-)
-"""As Rasa matches an entity."""
 
 _KINDS = ("intent", "synonym", "lookup", "regex")
 _EXAMPLES = ("common_examples", "intent_examples", "entity_examples")
@@ -283,7 +277,8 @@ def _read_markdown(path: Path) -> Iterator[_Item | DataError]:
     is_comment = False
     for number, line in read_lines(path):
         location = f"{path}:{number}"
-        line = _COMMENT.sub("", line)
+        closed, end, rest = line.rpartition("-->")
+        line = _COMMENT.sub("", closed + end) + rest
         if is_comment:
             _, end, line = line.partition("-->")
             is_comment = not end
@@ -321,29 +316,56 @@ def _parse(item: _Item) -> Example:
     """Return the example of an intent."""
     example = Example("", [], item.name, item.location)
     example.list_unread(item.unread)
-    done = 0
-    for match in _ENTITY.finditer(item.text):
-        example.text += item.text[done : match.start()]
-        start, done = len(example.text), match.end()
-        example.text += match["text"]
-        if match["name"]:
-            entities = [JsonObject({"entity": match["name"], "value": match["value"]}, "")]
-        else:
-            entities = _parse_entities(match, item.location)
-        for entity in entities:
-            _add_entity(example, entity, start, len(example.text))
+    text, done = "", 0
+    for bracket, after, end in _find_entities(item.text):
+        text += item.text[done:bracket]
+        start, done = len(text), end
+        words, label = item.text[bracket + 1 : after - 1], item.text[after:end]
+        text += words
+        for entity in _parse_entities(words, label, item.location):
+            _add_entity(example, entity, start, len(text))
             example.list_unread(entity.unread())
-    example.text += item.text[done:]
+    example.text = text + item.text[done:]
     return example
 
 
-def _parse_entities(match: re.Match[str], location: str) -> list[JsonObject]:
-    """Return the JSON objects that follow the brackets of an entity."""
-    text = match["several"] or f"[{match['one']}]"
+def _find_entities(text: str) -> Iterator[tuple[int, int, int]]:
+    """Yield where each entity begins, where its label does, and where it ends, as for Rasa.
+
+    It is `[words]` and `(name)`, `(name:value)`, `{JSON}`, or `[{JSON}]` in one line.
+    """
+    find, size = ForwardSearch(text).find, len(text)
+    start = find("[", 0)
+    while (closing := find("]", start + 1)) < size:
+        end, after = 0, closing + 1
+        if closing == start + 1:
+            pass  # No words.
+        elif text.startswith("(", after):
+            last, colon = find(")", after), find(":", after)
+            if last < size and colon != after + 1 and last not in (after + 1, colon + 1):
+                end = last + 1
+        elif text.startswith("{", after):
+            last = find("}", after)
+            if last < size and last != after + 1:
+                end = last + 1
+        elif text.startswith("[{", after):
+            last = find("}]", after + 2)
+            if last < find("\n", after):
+                end = last + 2
+        if end:
+            yield start, after, end
+        start = find("[", end or after)
+
+
+def _parse_entities(words: str, label: str, location: str) -> list[JsonObject]:
+    """Return the JSON objects that `label`, which follows the `words` of an entity, stands for."""
+    if label[0] == "(":
+        name, _, value = label[1:-1].partition(":")
+        return [JsonObject({"entity": name, "value": value or None}, "")]
     try:
-        entities = parse_json(text, location)
+        entities = parse_json(label if label[0] == "[" else f"[{label}]", location)
     except json.JSONDecodeError as error:
-        problem = f"what follows [{match['text']}] is not JSON: {describe_json_error(error)}"
+        problem = f"what follows [{words}] is not JSON: {describe_json_error(error)}"
         raise DataError(f"{location}: {problem}") from None
     return JsonObject({"entities": entities}, location).objects("entities")
 

@@ -21,12 +21,13 @@ from typing import NamedTuple, NoReturn
 
 from slotfill.data.formats.base import Format, KnownValuesFound, parse_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
+from slotfill.data.offsets import ForwardSearch
 from slotfill.data.sentence import Example, Issue, describe_unread, example_from_parts
 from slotfill.data.yaml_values import YamlValue, read_documents
 from slotfill.errors import DataError, shorten_text
 from slotfill.files import read_lines
 
-_SLOT = re.compile(r"\[([^\[\]:]*)(?::([^\[\]]*))?\](?:\(([^)]*)\))?")
+_SLOT = re.compile(r"\[([^\[\]:]*)(?::([^\[\]]*))?\]")
 _TYPE = re.compile(r"type\s*:\s*[\"']?(intent|entity)[\"']?\s*(#.*)?$")
 _DATASET = re.compile(
     r'"(use_synonyms|automatically_extensible|matching_strictness)"\s*:'
@@ -238,14 +239,17 @@ def _read_utterances(
 def _parse_utterance(value: YamlValue, entities: dict[str, str]) -> list[_Part]:
     """Return the parts of an utterance; `entities` are those of the slots so far."""
     parts, done, text = [], 0, value.text.strip()
-    for match in _SLOT.finditer(text):
-        slot, entity, words = match.groups()
-        if not slot or words == "":
-            _fail(value, match[0])
+    search = ForwardSearch(text)
+    while match := _SLOT.search(text, done):
+        (slot, entity), start, end = match.groups(), match.end(), match.end()
+        if text.startswith("(", start) and (closing := search.find(")", start)) < len(text):
+            end = closing + 1
+        if not slot or end == start + 2:
+            _fail(value, text[match.start() : end])
         parts.append(_Part(text[done : match.start()]))
         entity = entities.setdefault(slot, entity or slot)
-        parts.append(_Part(words or "", slot, entity))
-        done = match.end()
+        parts.append(_Part(text[start + 1 : end - 1], slot, entity))
+        done = end
     parts = [part for part in (*parts, _Part(text[done:])) if part.text or part.slot]
     for part in parts:
         if not part.slot and re.search(r"[\[\]]", part.text):
