@@ -159,6 +159,12 @@ def load_run(path: Path, device: str = "cpu", engine: EngineName = "auto") -> Ru
     calibration = UNCALIBRATED
     if files.has(CALIBRATION):
         calibration = parse_calibration(files[CALIBRATION], path)
+        try:
+            check_slot_names("thresholds", calibration.thresholds, vocab.slot_names)
+        except ConfigError as error:
+            raise RunError(
+                f"{path / CALIBRATION}: {error.errors[0]}; train the run again"
+            ) from None
     if use_onnx:
         _warn_of_edited_parts(files)
         onnx = OnnxEngine(files, vocab, path)

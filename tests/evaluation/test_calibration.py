@@ -113,6 +113,13 @@ def with_calibration(run, folder, **values):
     return folder
 
 
+def test_thresholds_of_unknown_slots_name_their_file(trained, tmp_path, cli):
+    run = with_calibration(trained, tmp_path / "run", thresholds={"nope": 0.1})
+    result = cli("predict", run, "leave Oslo")
+    assert (result.code, result.out, result.err.count("\n")) == (1, "", 1)
+    assert result.err.startswith(f"slotfill: {run / 'calibration.json'}: thresholds.nope: no ")
+
+
 def test_a_run_predicts_with_its_temperatures_in_every_engine(trained, tmp_path, cli):
     run = with_calibration(trained, tmp_path / "run", slot_temperature=3.0)
     plain, onnx, torch = (
