@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -20,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from slotfill.config.messages import KeyPath, Locations
+from slotfill.config.messages import KeyPath, Locations, format_value
 from slotfill.config.option_types import (
     Count,
     Depth,
@@ -310,9 +312,21 @@ class Range(StrictModel):
         return self.model_copy(update={key: int(number) for key, number in numbers.items()})
 
 
+def _check_version(version: Any) -> Any:
+    """Refuse `true` and `1.0`, which Python holds for equal to 1."""
+    if type(version) is not int:
+        raise config_error(f"must be an integer, found {format_value(version)}")
+    return version
+
+
 def _check_pattern(pattern: str) -> str:
     try:
-        groups = re.compile(pattern).groupindex
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
+            groups = re.compile(pattern).groupindex
+    except FutureWarning as error:
+        problem = f"{str(error).lower()}; escape the character there with \\"
+        raise config_error(f"ambiguous in later versions of Python: {problem}") from None
     except re.error as error:
         where = "" if error.pos is None else f" at character {error.pos + 1}"
         raise config_error(f"not a regular expression: {error.msg}{where}") from None
@@ -373,7 +387,7 @@ class ResolveConfig(StrictModel):
 class Config(StrictModel):
     """The complete description of a run, with every default."""
 
-    version: Literal[1] = 1
+    version: Annotated[Literal[1], BeforeValidator(_check_version)] = 1
     """Version of the config keys."""
     data: DataConfig = Field({}, validate_default=True)
     scheme: SchemeName = "iob2"

@@ -60,7 +60,7 @@ def parse_config(
         message = f"a config is keys and values, found {format_value(data)}"
         raise ConfigError([ErrorDetail(message, source=f"{name}:1")])
     supported = Config.model_fields["version"].default
-    if (version := data.get("version", supported)) != supported:
+    if not _is_same_integer(version := data.get("version", supported), supported):
         # The other keys may be right in that version.
         source = f"{name}:{lines['version']}"
         message = f"{format_value(version)}, but this version of slotfill reads version {supported}"
@@ -88,6 +88,11 @@ def parse_config(
     config.tune = tune
     config._locations = locations
     return config
+
+
+def _is_same_integer(value: Any, expected: int) -> bool:
+    """Whether `value` is `expected`, and not `true` or `1.0`, which Python holds for equal to 1."""
+    return type(value) is int and value == expected
 
 
 @contextmanager

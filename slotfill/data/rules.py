@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -76,7 +77,9 @@ class _PatternMatcher:
     """Matches a regular expression in the text."""
 
     def __init__(self, pattern: str) -> None:
-        self._pattern = re.compile(pattern)
+        with warnings.catch_warnings():  # A config refuses what is ambiguous; a run has it.
+            warnings.simplefilter("ignore", FutureWarning)
+            self._pattern = re.compile(pattern)
         self._group = VALUE_GROUP if VALUE_GROUP in self._pattern.groupindex else 0
 
     def find(self, sentence: Sentence) -> Iterator[tuple[int, int]]:

@@ -166,6 +166,7 @@ def _read_binary(path: Path, data: mmap.mmap, start: int, size: int, count: int)
         )
 
 
+@np.errstate(over="ignore")  # What is too large becomes inf, which is an error of the file.
 def _parse_numbers(fields: list[bytes]) -> np.ndarray | None:
     try:
         return np.array([float(field) for field in fields], np.float32)

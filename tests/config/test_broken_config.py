@@ -39,6 +39,8 @@ FILES = {
 }
 
 # Description, YAML, overrides, messages; a message without a source is about c.yaml.
+VERSION = ", but this version of slotfill reads version 1"
+
 BROKEN: list[tuple[str, str, list[str], list[str]]] = [
     (
         "an unknown key",
@@ -553,6 +555,23 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "train:\n  [1]: 3\n",
         [],
         ["2: train: a key must be a word, found a sequence"],
+    ),
+    ("a version that equals 1", "version: true\n", [], [f"1: version: true{VERSION}"]),
+    ("another version that equals 1", "version: 1.0\n", [], [f"1: version: 1.0{VERSION}"]),
+    (
+        "a version that equals 1, in an override",
+        "",
+        ["version=true"],
+        ["command line: version: must be an integer, found true"],
+    ),
+    (
+        "a pattern of which Python warns",
+        "train: {epochs: 3}\nrules: [{slot: a, pattern: '[[a]x'}]\n",
+        [],
+        [
+            "2: rules.0.pattern: ambiguous in later versions of Python: possible nested set at"
+            " position 1; escape the character there with \\"
+        ],
     ),
     (
         "a config of another version, whose keys are not checked",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from slotfill.data.rules import Rules
@@ -90,3 +92,10 @@ def test_no_rule_changes_nothing():
     slots = [Slot("city", 0, 1)]
     assert not Rules([])
     assert applied([], "Oslo", slots) == [("city", "Oslo", 0.5)]
+
+
+def test_a_run_with_a_pattern_of_which_python_warns_is_loaded_without_a_warning():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Rules([{"slot": "city", "action": "fill", "pattern": "[[b]y"}])
+    assert not caught
