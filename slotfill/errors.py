@@ -9,14 +9,19 @@ SlotfillError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except tab, line separators, bidirectional overrides and isolates, and bytes
+that are not UTF-8."""
 
-def _to_one_line(message: object) -> str:
-    """Return a message with the line ends escaped that are in what it quotes."""
-    return str(message).replace("\n", "\\n").replace("\r", "\\r")
+
+def escape(text: str) -> str:
+    r"""Return `text` in one line that any output takes: with control characters as `\u001b`."""
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 class SlotfillError(Exception):
@@ -27,7 +32,7 @@ class SlotfillError(Exception):
     @property
     def messages(self) -> list[str]:
         """One line for each problem."""
-        return list(map(_to_one_line, self.args))
+        return [escape(str(message)) for message in self.args]
 
     def __str__(self) -> str:
         return "\n".join(self.messages)
@@ -37,6 +42,10 @@ class UsageError(SlotfillError):
     """A command was called with something it cannot use."""
 
     exit_code = 2
+
+
+_MAX_KEY = 200
+"""Up to so many characters of a key are shown."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,8 @@ class ErrorDetail:
     """Where the key is set: `file:line` or `command line`."""
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (self.source, self.key, self.message)))
+        key = shorten_text(self.key, _MAX_KEY)
+        return ": ".join(filter(None, (self.source, key, self.message)))
 
 
 class ConfigError(SlotfillError):
@@ -71,7 +81,7 @@ class ConfigError(SlotfillError):
     @property
     def messages(self) -> list[str]:
         """One line for each error."""
-        return list(map(_to_one_line, self.errors))
+        return [escape(str(error)) for error in self.errors]
 
 
 class DataError(SlotfillError):

@@ -104,6 +104,12 @@ def test_wrong_arguments_are_named_in_one_line(desk, trained, call, message):
     assert not Path("runs").exists()
 
 
+def test_messages_are_one_line_of_characters_that_can_be_written():
+    error = DataError("a\0b\nc\ud800", "\N{CJK UNIFIED IDEOGRAPH-6642}")
+    assert error.messages == ["a\\u0000b\\u000ac\\ud800", "\N{CJK UNIFIED IDEOGRAPH-6642}"]
+    assert ConfigError("a\nb", "c\0").messages == ["c\\u0000: a\\u000ab"]
+
+
 def test_evaluate_takes_sentences(trained, corpus):
     sentences = slotfill.read(corpus / "pairs.brackets")
     expected = slotfill.evaluate(trained, corpus / "pairs.brackets")

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slotfill.cli.output import echo, escape
-from slotfill.errors import format_count
+from slotfill.cli.output import echo
+from slotfill.errors import escape, format_count
 
 if TYPE_CHECKING:
     from slotfill.data.indexers import Coverage

@@ -5,20 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 from typing import Any
 
 import typer
 
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters except tab, line separators, bidirectional overrides and isolates, and bytes
-that are not UTF-8."""
-
-
-def escape(text: str) -> str:
-    r"""Return `text` with control characters as `\u001b`, so that a terminal does not obey them."""
-    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+from slotfill.errors import escape
 
 
 def echo(text: str, *, err: bool = False) -> None:

@@ -17,7 +17,8 @@ from slotfill.cli.display import (
     format_perplexity,
     format_valid_f1,
 )
-from slotfill.cli.output import echo, escape
+from slotfill.cli.output import echo
+from slotfill.errors import escape
 
 if TYPE_CHECKING:
     from slotfill.training.trainer import EpochMetrics, Progress

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import run_on_terminal, start, write_config
 
-from slotfill.cli.output import escape
+from slotfill.errors import escape
 
 CONTROLS = "\x00\x07\x08\n\r\x1b\x7f\x85\x9b\x9d\u2028\u2029\u202a\u202e\u2066\u2069\udcff"
 

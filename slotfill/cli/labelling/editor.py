@@ -11,8 +11,8 @@ from typing import Literal
 from rich.text import Text
 
 from slotfill.cli.display import COLOURS
-from slotfill.cli.output import escape
 from slotfill.data.sentence import Sentence, Slot
+from slotfill.errors import escape
 
 Action = Literal["accept", "skip", "undo", "quit"]
 

@@ -15,8 +15,7 @@ from typing import Any
 from rich.text import Text
 
 from slotfill.cli.display import PlainConsole
-from slotfill.cli.output import escape
-from slotfill.errors import UsageError
+from slotfill.errors import UsageError, escape
 
 _NAMES = {
     "\r": "enter",
