@@ -143,6 +143,7 @@ def train(
     from slotfill.config.registry import catch_part_errors, trust_external_parts
     from slotfill.errors import UsageError
     from slotfill.extras import required_for
+    from slotfill.paths import to_path
     from slotfill.runs.continuation import load_with_base
     from slotfill.runs.device import check_names, resolve_device
     from slotfill.runs.folder import RunFolder
@@ -157,7 +158,7 @@ def train(
     if is_launched():
         raise UsageError("torchrun starts the command: torchrun ... -m slotfill train")
     with trust_external_parts(trust):
-        base = None if from_run is None else _to_path(from_run)
+        base = None if from_run is None else to_path(from_run)
         changes = overrides or {}
         if base is not None and isinstance(changes, Mapping):
             changes = {**changes, "train.from_run": str(base)}
@@ -167,7 +168,9 @@ def train(
             warnings.warn(message, stacklevel=2)
         with required_for("slotfill.train"):
             from slotfill.runs.train import train as train_run
-        folder = RunFolder(Path("runs", name) if out is None else _to_path(out), force=force)
+        room = len(".partial.lock")  # The longest name of what is beside a run folder.
+        path = Path("runs", name) if out is None else to_path(out, room)
+        folder = RunFolder(path, force=force)
         with catch_part_errors():
             result = train_run(
                 loaded,
@@ -211,15 +214,17 @@ def evaluate(
     from slotfill.config.builtin import to_words
     from slotfill.config.registry import catch_part_errors, trust_external_parts
     from slotfill.errors import UsageError
+    from slotfill.paths import to_path
     from slotfill.runs.evaluate import evaluate_run, evaluate_sentences
     from slotfill.runs.predict import Predictor
 
+    _check_split(split)
     if data is not None and split is not None:
         raise UsageError("split names a split of the run's own data, data other data: give one")
     has_sentences = isinstance(data, list | tuple)
     if has_sentences and overrides:
         raise UsageError("overrides say how a file is written; sentences are read already")
-    path = None if data is None or has_sentences else _to_path(data)
+    path = None if data is None or has_sentences else to_path(data)
     # Its data may name the file of a format, too.
     with trust_external_parts(trust), catch_part_errors():
         tagger = run if isinstance(run, Predictor) else load(run, trust=trust)
@@ -267,25 +272,27 @@ def read(
     from slotfill.data.findings import describe_overlaps
     from slotfill.data.schemes import check_scheme
     from slotfill.errors import UsageError
+    from slotfill.paths import to_path
 
     if not isinstance(format, str | Mapping | None):
         raise UsageError(f"a format is its name, or a mapping with it, not {format!r}")
+    if isinstance(format, Mapping):
+        from slotfill.config.builtin import check_format
+
+        format = check_format(format)
     check_scheme(scheme)
+    _check_split(split)
     result = read_sentences(
-        _to_path(path), format=format, scheme=scheme, split=split, keep_tokens=True, labelled=False
+        to_path(path), format=format, scheme=scheme, split=split, keep_tokens=True, labelled=False
     )
     if overlaps := describe_overlaps(result.issues("overlap")):
         warnings.warn(overlaps, stacklevel=2)
     return [*result.sentences]
 
 
-def _to_path(path: Any) -> Path:
-    """Return `path` as a path; raises UsageError if it is none."""
-    from reprlib import repr as shorten
-
+def _check_split(split: Any) -> None:
+    """Raise UsageError if `split` is not the name of a split, or None."""
     from slotfill.errors import UsageError
 
-    if not isinstance(path, str | Path) or not str(path):
-        found = shorten(path)
-        raise UsageError(f"the path of a file or folder is a text, as 'a.jsonl', not {found}")
-    return Path(path)
+    if not isinstance(split, str | None):
+        raise UsageError(f"split is the name of a split, such as 'test', not {split!r}")

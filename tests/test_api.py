@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ import slotfill
 from slotfill.config.builtin import compose_config, load_config
 from slotfill.config.validate import parse_config
 from slotfill.config.yaml_reader import parse
-from slotfill.errors import ConfigError, DataError, UsageError
+from slotfill.errors import ConfigError, DataError, SlotfillError, UsageError
+from slotfill.paths import to_path
 
 pytestmark = pytest.mark.filterwarnings("ignore:valid:UserWarning")  # It is small.
 
@@ -95,6 +97,8 @@ def test_nested_overrides_change_the_keys_of_a_section_or_part(config):
         (lambda run: slotfill.read(["a.jsonl"]), "the path of a file or folder is a text"),
         (lambda run: slotfill.read("a", 3), "a format is its name, or a mapping with it, not 3"),
         (lambda run: slotfill.read("a", scheme=["a"]), "unknown tag scheme"),
+        (lambda run: slotfill.read("tiny.yaml", split=5), "split is the name of a split, such as"),
+        (lambda run: slotfill.evaluate(run, split=5), "split is the name of a split, such as"),
         (lambda run: slotfill.read(""), "the path of a file or folder is a text"),
     ],
 )
@@ -102,6 +106,139 @@ def test_wrong_arguments_are_named_in_one_line(desk, trained, call, message):
     with pytest.raises(UsageError, match=f"^{message}[^\n]*$"):
         call(trained)
     assert not Path("runs").exists()
+
+
+LONG = "x" * 5000
+"""No file can have this name."""
+PATHS = {
+    "a\0b": "a\\u0000b: a path cannot contain the character U+0000",
+    "\ud800": "\\ud800: a path cannot contain the character U+D800",
+    LONG: f"{LONG[:39]}…: the name of a file has at most NNN bytes, found 5,000",
+}
+
+
+@pytest.mark.parametrize(("path", "message"), PATHS.items(), ids=ascii)
+@pytest.mark.parametrize(
+    ("call", "most"),
+    [
+        (slotfill.read, 255),
+        (slotfill.load, 255),
+        (slotfill.Batches, 255),
+        (lambda path: slotfill.train("tiny.yaml", from_run=path), 255),
+        (lambda path: slotfill.train("tiny.yaml", out=path), 255 - len(".partial.lock")),
+    ],
+    ids=["read", "load", "Batches", "from_run", "out"],
+)
+def test_a_path_that_no_file_can_have_is_refused(desk, path, message, call, most):
+    with pytest.raises(UsageError) as error:
+        call(path)
+    assert str(error.value) == message.replace("NNN", str(most))
+
+
+def test_folders_need_no_room_and_names_need_not_be_utf8(tmp_path):
+    """A file whose name is not UTF-8 is read by Python as by others."""
+    folder = "x" * 255
+    assert to_path(f"{folder}/{'y' * 242}/", room=13) == Path(folder, "y" * 242)
+    path = tmp_path / os.fsdecode(b"\xff.brackets")
+    path.write_text("to [Oslo](city)\n")
+    assert [sentence.text for sentence in slotfill.read(path)] == ["to Oslo"]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=ascii)
+def test_such_a_path_of_a_config_or_of_data_is_refused(desk, trained, path):
+    calls = [
+        lambda: slotfill.train(path),
+        lambda: slotfill.train("tiny.yaml", {"data.path": path}),
+        lambda: slotfill.evaluate(trained, path),
+        lambda: slotfill.read("tiny.yaml", f"{path}.py"),
+    ]
+    for call in calls:
+        with pytest.raises(SlotfillError) as error:
+            call()
+        assert str(error.value).isprintable() and len(str(error.value)) < 200
+
+
+def cyclic(depth):
+    """A mapping that contains itself, or one of `depth` mappings in each other."""
+    mapping = inner = {}
+    for _ in range(depth or 2):
+        inner["a"] = {}
+        inner = inner["a"]
+    inner["a"] = mapping if not depth else 1
+    return mapping
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({5: 5}, "a key is a text, such as 'train', not 5"),
+        ({"data": {(1, 2): 3}}, "data: a key is a text, such as 'train', not (1, 2)"),
+        ({"": 1}, "a key is empty"),
+        (
+            {"train.epochs": 1},
+            "train.epochs: a key of a config has no dots; write {'train': {'epochs': ...}}, or give"
+            " it as an override",
+        ),
+        (cyclic(0), "a.a.a: a value cannot contain itself"),
+        (cyclic(500), "a: nested too deep"),
+        ({"data": {"path": float("nan")}}, "data.path: must be text, found nan"),
+        (
+            {"data": {"path": b"x"}},
+            "data.path: a value is a text, a number, True, False, None, a list or a mapping, not"
+            " b'x'",
+        ),
+        (
+            {"data": {"path": [{1, 2}]}},
+            "data.path.0: a value is a text, a number, True, False, None, a list or a mapping, not"
+            " {1, 2}",
+        ),
+        (
+            {"train": {"epochs": 10**5000}},
+            "train.epochs: an integer of more than 4,300 digits",
+        ),
+        (
+            {"data": {"path": "\N{SLIGHTLY SMILING FACE}\x85"}},
+            "data.path: there is no file or folder \N{SLIGHTLY SMILING FACE}\\u0085",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value[:40],
+)
+def test_what_no_config_can_have_is_one_line_with_its_key(desk, config, message):
+    with pytest.raises(ConfigError) as error:
+        compose_config(config, {})
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"train": cyclic(0)}, "train.a.a.a: a value cannot contain itself"),
+        ({"train.epochs": 10**5000}, "train.epochs: an integer of more than 4,300 digits"),
+        ({5: 1}, "the key of an override is a text, as 'train.epochs', not 5"),
+        ({"": 1}, "the key of an override is a text, as 'train.epochs', not ''"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value[:40],
+)
+def test_so_is_what_no_override_can_have(overrides, message):
+    with pytest.raises(SlotfillError) as error:
+        compose_config("taipei", overrides)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("format", "message"),
+    [
+        ({}, "format.name: is needed and not given (allowed: brackets, "),
+        ({"name": 5}, "format: must be the name of one format (allowed: brackets, "),
+        ({"name": "csv", "nope": 1}, "format.nope: unknown key (allowed: name)"),
+    ],
+)
+def test_read_checks_the_options_of_a_format(corpus, format, message):
+    path = corpus / "pairs.brackets"
+    assert slotfill.read(path, {"name": "brackets"}) == slotfill.read(path)
+    with pytest.raises(ConfigError) as error:
+        slotfill.read(path, format)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 def test_messages_are_one_line_of_characters_that_can_be_written():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import sys
@@ -13,7 +14,7 @@ from typer import Abort, Argument, BadParameter, Context, Exit, Option
 from typer.core import TyperGroup
 
 from slotfill.cli.output import discard_output, echo_errors
-from slotfill.errors import RunError, SlotfillError, UsageError
+from slotfill.errors import RunError, SlotfillError, UsageError, shorten_text
 from slotfill.extras import find_missing_package, required_for
 from slotfill.runs.device import EngineName
 
@@ -63,7 +64,10 @@ class CommandGroup(TyperGroup):
         except OSError as error:
             is_deleted = isinstance(error, FileNotFoundError)  # Of `os.getcwd`, without a name.
             name = error.filename or ("current folder" if is_deleted else "standard output")
+            name = str(name)
             code, messages = 1, [f"{name}: {error.strerror or error}"]
+            if error.errno == errno.ENAMETOOLONG:
+                code, messages = 2, [f"{_find_option(name)}{shorten_text(name)}: {error.strerror}"]
         except KeyboardInterrupt:
             code, messages = 130, ["stopped"]
         echo_errors(*messages)
@@ -87,6 +91,14 @@ class CommandGroup(TyperGroup):
             if (problem := find_part_problem(error)) is None:
                 raise
             raise RunError(problem) from error
+
+
+def _find_option(path: str) -> str:
+    """Return the option of the command line that gives the longest part of `path`, or nothing."""
+    words = [each for word in sys.argv for each in word.split("=", 1)]  # `--option=value`
+    given = max((word for word in words if word in path), key=len, default="")
+    option = words[words.index(given) - 1] if given and given in words[1:] else ""
+    return f"{option} " if option.startswith("--") else ""
 
 
 def _trust(context: Context, trust: bool) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from reprlib import repr as shorten
-from typing import Any
+from typing import Any, cast
 
 from slotfill.config.models import Config
+from slotfill.config.part_config import PartConfig
+from slotfill.config.python_values import to_yaml
 from slotfill.config.validate import parse_config
-from slotfill.errors import ConfigError, ErrorDetail, UsageError, did_you_mean
+from slotfill.errors import ConfigError, ErrorDetail, UsageError, did_you_mean, shorten_text
 from slotfill.files import is_special_file
+from slotfill.paths import find_path_problem
 
 _SENTENCES = re.compile(r"^(?:nlu[ \t]*:|type[ \t]*:[ \t]*['\"]?(?:intent|entity)\b)", re.MULTILINE)
 """What the files of sentences have that are YAML, too."""
@@ -110,7 +112,11 @@ def compose_config(
             name = None if config is None else str(config)
             return load_config(name, changes, need_data=True, base=base)
         data = config.model_dump() if isinstance(config, Config) else config
-        loaded = parse_config(_to_json(data), "config", changes, Path(), need_data=True, base=base)
+        if isinstance(data, Mapping) and (key := next(filter(_has_dot, data), None)):
+            section, _, name = key.partition(".")
+            hint = f"write {{{section!r}: {{{name!r}: ...}}}}, or give it as an override"
+            raise ConfigError(f"a key of a config has no dots; {hint}", key)
+        loaded = parse_config(to_yaml(data), "config", changes, Path(), need_data=True, base=base)
         return _name_of(loaded), loaded
     except ConfigError as error:
         inside = ("command line", "config:1")
@@ -128,12 +134,25 @@ def to_words(overrides: Mapping[str, Any]) -> list[str]:
         raise UsageError(
             f"overrides are values by their keys, as {{'train.epochs': 5}}, not {found}"
         )
-    return [f"{key}={_to_json(value)}" for key, value in overrides.items()]
+    for key in overrides:
+        if not isinstance(key, str) or not key.strip() or "=" in key:
+            raise UsageError(f"the key of an override is a text, as 'train.epochs', not {key!r}")
+    return [f"{key}={to_yaml(value, key)}" for key, value in overrides.items()]
 
 
-def _to_json(value: Any) -> str:
-    """Return a value as JSON, which is YAML; those of NumPy are Python's, and paths are texts."""
-    return json.dumps(value, default=lambda v: v.tolist() if hasattr(v, "tolist") else str(v))
+def _has_dot(key: Any) -> bool:
+    return isinstance(key, str) and "." in key
+
+
+def check_format(format: Mapping[str, Any]) -> PartConfig:
+    """Return the format that Python code gives, with all its options; raises ConfigError."""
+    try:
+        part = parse_config(to_yaml({"data": {"format": format}}), "format").data.format
+    except ConfigError as error:
+        keys = [each.key.removeprefix("data.") for each in error.errors]
+        details = zip(error.errors, keys, strict=True)
+        raise ConfigError([replace(e, key=key, source="") for e, key in details]) from None
+    return cast(PartConfig, part)
 
 
 def _name_of(config: Config) -> str:
@@ -164,6 +183,8 @@ def _find(config: str) -> tuple[Path, str]:
         raise UsageError("CONFIG is empty; give a built-in config or a YAML file")
     if config in names:
         return builtin_config_dir() / f"{config}.yaml", f"configs/{config}.yaml"
+    if problem := find_path_problem(config):
+        raise UsageError(f"no config {shorten_text(config)}: {problem}")
     path = Path(config)
     inside = [name for name in names if name.startswith(f"{config.rstrip('/')}/")]
     hint = f"; if it contains sentences, use data.path={config}"

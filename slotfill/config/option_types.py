@@ -19,7 +19,9 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from slotfill.config.yaml_reader import OverrideText
+from slotfill.errors import shorten_text
 from slotfill.files import is_special_file, nearest_in_folder
+from slotfill.paths import find_path_problem
 
 __all__ = [
     "CellPart",
@@ -94,8 +96,8 @@ def resolve(text: str, context: PathContext) -> str:
     A relative path in a file starts at the folder of the file, or at the current folder if there is
     nothing; one in an override starts at the current folder. An absolute path stays as it is.
     """
-    if "\0" in text:
-        raise config_error("a path cannot contain the character U+0000")
+    if problem := find_path_problem(text):
+        raise config_error(f"{shorten_text(text)}: {problem}")
     if context.is_packed and not isinstance(text, OverrideText):
         return file_name(text)
     folders = [Path.cwd()]
@@ -127,6 +129,8 @@ def _path_resolver(kind: str) -> BeforeValidator:
             raise config_error(f"there is no {kind} {text}{nearest_in_folder(path, Path(text))}")
         if info.context.need_data and is_special_file(path):
             raise config_error(f"{text} is not a regular file")
+        if info.context.need_data and kind == "file" and path.is_dir():
+            raise config_error(f"{text} is a folder where a file is expected")
         return given
 
     return BeforeValidator(resolve_path)

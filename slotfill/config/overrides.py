@@ -21,7 +21,7 @@ from slotfill.config.models import (
 )
 from slotfill.config.registry import REGISTRIES
 from slotfill.config.yaml_reader import MAX_NESTING, parse_override
-from slotfill.errors import ErrorDetail, UsageError
+from slotfill.errors import ErrorDetail, UsageError, shorten_text
 
 MAPPINGS = (
     "tune",
@@ -97,7 +97,7 @@ def _read(override: str, errors: list[ErrorDetail]) -> list[tuple[str, Any]]:
     key = key.strip()
     try:
         if not equals or not key:
-            key = f"'{override}'"
+            key = f"'{shorten_text(override, 60)}'"
             raise ValueError("an override is written key=value, as encoder.hidden_size=200")
         return list(flatten(key, parse_override(text)))
     except ValueError as error:
@@ -153,7 +153,8 @@ def _replace_value(
         data = data if isinstance(data, list) else [data]
     if isinstance(data, list):
         if not isinstance(step, int) or step >= len(data):
-            raise ValueError(f"'{step}' must be an index into the list of {len(data)}, from 0")
+            found = shorten_text(str(step))
+            raise ValueError(f"'{found}' must be an index into the list of {len(data)}, from 0")
         inner = data[step]
     else:
         if isinstance(data, str) and kind:

@@ -23,8 +23,16 @@ from traceback import StackSummary, extract_tb
 from typing import Any, Literal
 
 from slotfill.config.hints import hint_at_part
-from slotfill.errors import ConfigError, RunError, SlotfillError, UsageError, did_you_mean
+from slotfill.errors import (
+    ConfigError,
+    RunError,
+    SlotfillError,
+    UsageError,
+    did_you_mean,
+    shorten_text,
+)
 from slotfill.files import real_path
+from slotfill.paths import find_path_problem
 
 REQUIRED = object()
 
@@ -267,6 +275,8 @@ class PartSource:
 
 def user_part(file: str) -> PartSource:
     """Return the user-defined part in `file`; raises ConfigError if there is none."""
+    if problem := find_path_problem(file):
+        raise ConfigError(f"{shorten_text(file)}: {problem}")
     path = real_path(file)
     if path.is_dir():
         raise ConfigError(f"{file} is a folder; a user-defined part is a file, as ./my_cell.py")
@@ -302,7 +312,7 @@ class Registry:
         if name.endswith(".py"):
             return user_part(name)
         if name not in (files := _list_parts(self.folder)):
-            raise ConfigError(f"unknown {self.kind} {name!r}{self._hint(name)}")
+            raise ConfigError(f"unknown {self.kind} {shorten_text(name)!r}{self._hint(name)}")
         return _part_file(files[name], f"{self.package}.{name}")
 
     def _hint(self, name: str) -> str:

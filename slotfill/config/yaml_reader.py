@@ -164,6 +164,8 @@ def _check_node(
             _check_text(key)
             here = (*path, key.value)
             name = ".".join(here)
+            if not name:
+                raise _YamlError("a key is empty", line)
             if name in lines:
                 raise _YamlError(f"{name}: given twice, first in line {lines[name]}", line)
             if key.value == "<<":
@@ -188,6 +190,11 @@ def _check_text(node: yaml.ScalarNode) -> None:
     if surrogate := re.search("[\ud800-\udfff]", node.value):
         message = f"not YAML: the character U+{ord(surrogate[0]):04X} is not allowed"
         raise _YamlError(message, node.start_mark.line + 1)
+
+
+def escape_text(text: str) -> str:
+    """Return the text of a JSON string as YAML that can be read, whatever its characters are."""
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def dump(data: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from slotfill.data.sentence import Example, Issue, Span
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.evaluation.metrics import compute_prf
 from slotfill.extras import required_for
+from slotfill.paths import to_path
 from slotfill.runs.device import check_names
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.predict import Predictor
@@ -201,9 +202,8 @@ class SlotTagger:
         Raises UsageError if the path exists.
         """
         self._check_fitted()
-        if not isinstance(path, str | Path) or not str(path):
-            raise UsageError(f"the path of the new run is a text, as 'runs/mine', not {path!r}")
-        if Path(path).exists():
+        path = to_path(path)
+        if path.exists():
             raise UsageError(f"{path}: exists, and nothing is overwritten; choose another path")
         shutil.copytree(self._run_path, path)
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from slotfill.data.arrow import append_columns, check_batch, describe_columns, read_texts
 from slotfill.data.tables import check_types
 from slotfill.errors import UsageError
+from slotfill.paths import to_path
 from slotfill.runs.device import EngineName, check_names
 from slotfill.runs.hub import is_on_hub
 from slotfill.runs.parallel import load_once
@@ -64,7 +65,7 @@ class Batches:
             if not isinstance(value, wanted):
                 raise UsageError(f"Batches: {name} is {allowed}, not {value!r}")
         check_names(device, engine)
-        path = Path(run)
+        path = to_path(run)
         self.run = path if is_on_hub(path) else path.absolute()
         self.text_column = text_column
         self.trust = trust

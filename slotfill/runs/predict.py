@@ -25,6 +25,7 @@ from slotfill.errors import DataError, RunError, UsageError
 from slotfill.inference.onnx_engine import OnnxEngine
 from slotfill.inference.stream import ordered_map, read_ahead
 from slotfill.inference.tagging import predict
+from slotfill.paths import to_path
 from slotfill.runs.device import EngineName
 from slotfill.runs.load import Run, load_run
 from slotfill.runs.manifest import VALUES
@@ -166,9 +167,7 @@ class Predictor:
 
         `thresholds` are those of `Run.set_thresholds`. Raises what that and `load_run` raise.
         """
-        if not isinstance(path, str | Path) or not str(path):
-            raise UsageError(f"a run is the path of its folder, as 'runs/taipei', not {path!r}")
-        run = load_run(Path(path), device, engine)
+        run = load_run(to_path(path), device, engine)
         run.set_thresholds(**thresholds)
         return cls(run, confidence, nbest, now)
 

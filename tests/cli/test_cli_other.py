@@ -376,3 +376,41 @@ def test_a_folder_whose_name_is_no_text_is_one_line(desk, trained, cli, monkeypa
         assert place in result.err and "\\udcffdir" in result.err and "not UTF-8" in result.err
     assert cli("predict", ".", "leave Oslo").code == 0
     assert not {"a", "a.partial", "a.zip"} & {path.name for path in Path().iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train tiny.yaml --out LONG", "--out LONG: File name too long"),
+        ("train tiny.yaml --out=LONG", "--out LONG: File name too long"),
+        ("train tiny.yaml --out LESS", "--out LONG: File name too long"),
+        ("evaluate RUN --data LONG", "--data LONG: File name too long"),
+        ("evaluate LONG --data tiny.yaml", "LONG: File name too long"),
+        ("predict LONG hello", "LONG: the name of a file has at most 255 bytes, found 300"),
+        ("check LONG", "LONG: File name too long"),
+        ("convert corpus/pairs.brackets LONG", "LONG: File name too long"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_named_with_its_option(words, message, desk, trained, cli):
+    """Beside a run folder there are others with longer names while it trains."""
+    values = {"LONG": "x" * 300, "LESS": "x" * 250, "RUN": trained}
+    for name, value in values.items():
+        words = words.replace(name, str(value))
+    result = cli(*words.split())
+    assert result.err == f"slotfill: {message.replace('LONG', 'x' * 39 + '…')}\n"
+    assert (result.code, result.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("rules=[{slot: origin, list: corpus}]", "rules.0.list"),
+        ("synonyms={origin: corpus}", "synonyms.origin"),
+        ("embedding=[{name: gazetteer, lists: [corpus]}]", "embedding.0.lists.0"),
+        ("embedding={name: pretrained, path: corpus}", "embedding.path"),
+    ],
+)
+def test_a_folder_for_the_file_of_a_key_is_named_with_the_key(override, key, desk, cli):
+    result = cli("check", "tiny.yaml", override)
+    expected = f"command line: {key}: corpus is a folder where a file is expected"
+    assert (result.code, result.out, result.err) == (2, "", f"slotfill: {expected}\n")

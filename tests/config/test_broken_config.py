@@ -326,7 +326,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         "a path that no file system has",
         "",
         ['data.path="a\\0b"'],
-        ["command line: data.path: a path cannot contain the character U+0000"],
+        ["command line: data.path: a\\u0000b: a path cannot contain the character U+0000"],
     ),
     (
         "an unknown encoder",
@@ -564,6 +564,7 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["version=true"],
         ["command line: version: must be an integer, found true"],
     ),
+    ("a key without a name", 'data: {}\n"": 1\n', [], ["2: a key is empty"]),
     (
         "a pattern of which Python warns",
         "train: {epochs: 3}\nrules: [{slot: a, pattern: '[[a]x'}]\n",
@@ -572,6 +573,37 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
             "2: rules.0.pattern: ambiguous in later versions of Python: possible nested set at"
             " position 1; escape the character there with \\"
         ],
+    ),
+    (
+        "a key of many characters",
+        "",
+        [f"{'k' * 5000}.5.a=1"],
+        [f"command line: {'k' * 199}…: unknown key (allowed: <keys>)"],
+    ),
+    (
+        "no override, of many characters",
+        "",
+        ["k" * 5000],
+        [
+            f"command line: '{'k' * 59}…': an override is written key=value, as"
+            " encoder.hidden_size=200"
+        ],
+    ),
+    *(
+        (
+            f"a name of a file that is too long, of {key}",
+            "",
+            [f"{key}={before}{'x' * 300}{after}"],
+            [
+                f"command line: {inner}: {'x' * 39}…: the name of a file has at most 255 bytes,"
+                " found 300"
+            ],
+        )
+        for key, before, after, inner in (
+            ("data.path", "", "", "data.path"),
+            ("rules", "[{slot: a, list: ", "}]", "rules.0.list"),
+            ("synonyms", "{a: ", "}", "synonyms.a"),
+        )
     ),
     (
         "a config of another version, whose keys are not checked",

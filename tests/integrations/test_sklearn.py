@@ -110,7 +110,7 @@ def test_predict_gives_what_load_predicts(fitted, texts, tmp_path):
     assert fitted.predict(texts[0]) == slots and any(slots)
     with pytest.raises(UsageError, match="nothing is overwritten"):
         fitted.save(tmp_path / "run")
-    with pytest.raises(UsageError, match="the path of the new run is a text"):
+    with pytest.raises(UsageError, match="the path of a file or folder is a text"):
         fitted.save(None)
 
 

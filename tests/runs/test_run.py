@@ -470,8 +470,8 @@ def test_unsupported_export_is_reported_and_torch_predicts(run, cli, tmp_path):
             {"now": "2026-11-27"},
             "now is '2026-11-27'; it must be a datetime, as datetime(2026, 11, 27)",
         ),
-        ({"run": None}, "a run is the path of its folder, as 'runs/taipei', not None"),
-        ({"run": ""}, "a run is the path of its folder, as 'runs/taipei', not ''"),
+        ({"run": None}, "the path of a file or folder is a text, as 'a.jsonl', not None"),
+        ({"run": ""}, "the path of a file or folder is a text, as 'a.jsonl', not ''"),
     ],
 )
 def test_wrong_arguments_of_load_are_refused(arguments, message, run):
