@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from reprlib import repr as shorten
 from traceback import StackSummary, extract_tb
 from typing import Any, Literal
 
@@ -44,9 +45,19 @@ CONTRACT_HINT = "slotfill check --contract FILE --trust says what a part must do
 _trusted: ContextVar[bool] = ContextVar("trusted", default=False)
 
 
+def check_trust(trust: Any) -> None:
+    """Raise UsageError if `trust` is neither True nor False."""
+    if not isinstance(trust, bool):
+        raise UsageError(f"trust is True or False, not {shorten(trust)}")
+
+
 @contextmanager
 def trust_external_parts(trust: bool = True) -> Iterator[None]:
-    """Allow, or forbid, to execute the files of user-defined parts within this block."""
+    """Allow, or forbid, to execute the files of user-defined parts within this block.
+
+    Raises UsageError for anything but True and False: a text such as "no" is no consent.
+    """
+    check_trust(trust)
     token = _trusted.set(trust)
     try:
         yield

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from slotfill.config.registry import check_trust
 from slotfill.data.arrow import append_columns, check_batch, describe_columns, read_texts
 from slotfill.data.tables import check_types
 from slotfill.errors import UsageError
@@ -65,6 +66,7 @@ class Batches:
             if not isinstance(value, wanted):
                 raise UsageError(f"Batches: {name} is {allowed}, not {value!r}")
         check_names(device, engine)
+        check_trust(trust)
         path = to_path(run)
         self.run = path if is_on_hub(path) else path.absolute()
         self.text_column = text_column

@@ -237,3 +237,19 @@ def test_processes_of_a_command_import_nothing_from_the_current_folder(command, 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("trust", ["no", "yes", 1, None])
+def test_only_true_is_consent_in_python(trust, part, trained):
+    config = {"data": {"path": "corpus"}, "encoder": {"cell": part(CELL)}}
+    calls = [
+        lambda: slotfill.train(config, trust=trust),
+        lambda: slotfill.load(trained, trust=trust),
+        lambda: slotfill.evaluate(trained, trust=trust),
+        lambda: slotfill.Batches(trained, trust=trust),
+        lambda: slotfill.SlotTagger(config, trust=trust).fit(["to Oslo"], [[("city", 3, 7)]]),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match=f"^trust is True or False, not {trust!r}$"):
+            call()
+    assert not Path("executed").exists()
