@@ -8,12 +8,14 @@ character of its own (NFD). Values are compared after normalization, too.
 
 from __future__ import annotations
 
-import unicodedata
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate
+from unicodedata import combining
+
+from slotfill.data.normalization import normalize
 
 NEAREST = "the nearest occurrence"
 """How a value was found that is at its offsets in no unit."""
@@ -77,11 +79,11 @@ def normal_forms(text: str) -> Iterable[str]:
 
 
 def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
+    return normalize("NFC", text)
 
 
 def _nfd(text: str) -> str:
-    return unicodedata.normalize("NFD", text)
+    return normalize("NFD", text)
 
 
 def _count_nfc(text: str) -> Iterator[int]:
@@ -96,7 +98,7 @@ def _count_nfc(text: str) -> Iterator[int]:
 
 def _joins(character: str) -> bool:
     """Return whether `character` may become one with the character before it: an accent, a jamo."""
-    return bool(unicodedata.combining(character)) or "\u1160" <= character <= "\u11ff"
+    return bool(combining(character)) or "\u1160" <= character <= "\u11ff"
 
 
 def _each(size: Callable[[str], int]) -> Callable[[str], Iterable[int]]:
@@ -138,6 +140,11 @@ def _is_at(text: str, start: int, end: int, value: str) -> bool:
     return end - start <= len(_nfd(value)) and is_same(text[start:end], value)
 
 
+@lru_cache(maxsize=1024)
+def _contains(text: str, value: str) -> bool:
+    return value in text
+
+
 def _find_nearest(text: str, value: str, start: int) -> int | None:
     """Return where `value` is nearest to `start`, and first of two places; None for nowhere."""
     start = min(max(start, 0), len(text))
@@ -149,6 +156,6 @@ def _find_nearest(text: str, value: str, start: int) -> int | None:
         places = [place for place in (before, after) if place >= 0]
         if places:
             return min(places, key=lambda place: abs(place - start))
-        if first == 0 and last >= len(text):
+        if not _contains(text, value):
             return None
         reach *= 4

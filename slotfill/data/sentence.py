@@ -9,7 +9,7 @@ from sys import intern
 from typing import Any, NamedTuple
 
 from slotfill.data.offsets import find_value
-from slotfill.errors import DataError
+from slotfill.errors import DataError, shorten_text
 
 INTENT_SEPARATOR = "#"
 """Separates the intents of a sentence that has several."""
@@ -120,9 +120,10 @@ class Example:
         if value and (self.text[start:end] != value or end > len(self.text)):
             found = find_value(self.text, start, end, value)
             if found is None:
+                found_there = shorten_text(self.text[start:end])
                 self.problems += (
                     f"{self.location}: slot '{name}' has the value {value!r}, which is not in the"
-                    f" text; from {start} to {end} it reads {self.text[start:end]!r}",
+                    f" text; from {start} to {end} it reads {found_there!r}",
                 )
                 return
             first, last, reason = found

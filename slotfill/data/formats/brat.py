@@ -26,7 +26,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from unicodedata import normalize
 
 from slotfill.data.formats.base import (
     Format,
@@ -35,6 +34,7 @@ from slotfill.data.formats.base import (
     describe_other_files,
     read_each,
 )
+from slotfill.data.normalization import normalize
 from slotfill.data.offsets import NEAREST, find_value
 from slotfill.data.sentence import Example, Sentence
 from slotfill.data.tokenizers import is_empty
@@ -214,4 +214,4 @@ def _locate(
         found = find_value(examples[candidate[0]].text, *candidate[1:], value)
         return 2 if found is None else int(found[2] == NEAREST)
 
-    return min(candidates, key=rank)
+    return min(dict.fromkeys(candidates), key=rank)
