@@ -26,7 +26,9 @@ _ESCAPED = {"n": "\n", "r": "\r", **{char: char for char in r"\[]()"}}
 _PIECE = re.compile(r"[^\\\[\]]+|\\.?|\[|\]", re.DOTALL)
 _NAME = re.compile(r"\(((?:[^\\)]|\\.)*)\)", re.DOTALL)
 _INTENT = re.compile(r"\[\]\(((?:[^\\)]|\\.)+)\) ?", re.DOTALL)
-_LINK = re.compile(r"://|^(mailto:|www\.|[#/.])|\.(md|html?|png|jpe?g|gif|svg|pdf)\b|/.* \"")
+_LINK = re.compile(
+    r"://|^(mailto:|www\.|[#/.])|\.(md|html?|png|jpe?g|gif|svg|pdf)\b|(?m:^)[^/\n]*/.* \""
+)
 _JSON = re.compile(r"\s*(\{|\[\s*$|\[\s*[\[{\"])")
 _SLOT = re.compile(r"\[[^\[\]]*\]\([^()]+\)")
 
