@@ -60,6 +60,8 @@ _CACHEABLE_LENGTH = 16
 """Pieces up to this length, in characters, are likely to recur."""
 _MAX_SPLIT = 1000
 """Characters of the longest token that affixes are split off: each affix is tried on all of it."""
+_MAX_AFFIX = 100
+"""Characters of the longest affix that is learned: those of a word with many slots add up."""
 
 Affix = tuple[str, str]
 """The context of an affix, and its normalized form.
@@ -94,7 +96,9 @@ class Tokenizer:
         self.name = name
         self.normalization = normalization
         self.prefixes, self.suffixes = frozenset(prefixes), frozenset(suffixes)
-        self._affix_forms = {form for _, form in self.prefixes | self.suffixes}
+        self._prefix_forms = {form for _, form in self.prefixes}
+        self._suffix_forms = {form for _, form in self.suffixes}
+        self._affix_forms = self._prefix_forms | self._suffix_forms
         self._affix_sizes = cache(self._list_affix_sizes)
         self._ascii_words = name != "characters" and not self._affix_forms
         self._cached_split = lru_cache(maxsize=8192)(self._split)
@@ -129,7 +133,7 @@ class Tokenizer:
                 tokenizer.prefixes | _generalize(prefixes),
                 tokenizer.suffixes | _generalize(suffixes),
             )
-            if learned.to_json() == tokenizer.to_json():
+            if (learned.prefixes, learned.suffixes) == (tokenizer.prefixes, tokenizer.suffixes):
                 return tokenizer
             tokenizer = learned
 
@@ -144,12 +148,13 @@ class Tokenizer:
         edges = (starts - {first for first, _ in offsets}) | (ends - {last for _, last in offsets})
         for edge in edges:
             first, last = offsets[bisect(offsets, (edge,)) - 1] if offsets else (edge, edge)
+            is_suffix = edge in ends
             # Never split a base character from its combining mark.
             if (
                 first < edge < last <= first + _MAX_SPLIT
+                and (last - edge if is_suffix else edge - first) <= _MAX_AFFIX
                 and _CHARACTER_CLASSES[ord(text[edge])] not in "mz"
             ):
-                is_suffix = edge in ends
                 general, single = self._affix(text, first, edge, last, is_suffix)
                 (suffixes if is_suffix else prefixes)[general].add(single)
 
@@ -219,13 +224,20 @@ class Tokenizer:
         """Return where the first affix of `text[start:end]` is split off; None without any."""
         if end - start > _MAX_SPLIT:
             return None
-        is_ascii = text[start:end].isascii()
-        for is_suffix, known in ((True, self.suffixes), (False, self.prefixes)):
-            for size in self._affix_sizes(is_suffix, is_ascii):
-                cut = end - size if is_suffix else start + size
-                if start < cut < end:
-                    affix = self._affix(text, start, cut, end, is_suffix)
-                    if not known.isdisjoint(affix):
+        token = text[start:end]
+        # In ASCII, the form of a part is that part of the form, which is computed once.
+        ascii_form = self._form(token) if token.isascii() else ""
+        for is_suffix, known, forms in (
+            (True, self.suffixes, self._suffix_forms),
+            (False, self.prefixes, self._prefix_forms),
+        ):
+            for size in self._affix_sizes(is_suffix, bool(ascii_form)):
+                if not 0 < size < len(token):
+                    continue
+                part = slice(-size, None) if is_suffix else slice(size)
+                if (ascii_form[part] if ascii_form else self._form(token[part])) in forms:
+                    cut = end - size if is_suffix else start + size
+                    if not known.isdisjoint(self._affix(text, start, cut, end, is_suffix)):
                         return cut
         return None
 
@@ -234,7 +246,7 @@ class Tokenizer:
 
         A form has the length of the text only in ASCII: decomposed, the text is longer.
         """
-        sizes = {len(form) for _, form in (self.suffixes if is_suffix else self.prefixes)}
+        sizes = set(map(len, self._suffix_forms if is_suffix else self._prefix_forms))
         if not is_ascii:
             sizes = set(range(1, 4 * max(sizes, default=0) + 1))
         return sorted(sizes, reverse=True)
