@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import json
 import shutil
+import stat
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -94,6 +95,7 @@ class RunFolder:
         self.force = force
         self.release: Callable[[], object] = lambda: None
         self.source = find_stopped_run(self.out) if resume else None
+        _check_lock(_lock_path(self.partial))
         if not resume:
             self._check_replaceable(self.out, force=force)
             self._check_replaceable(self.partial, force=force)
@@ -338,18 +340,32 @@ def _lock_path(folder: Path) -> Path:
     return folder.with_name(folder.name + ".lock")
 
 
+def _check_lock(path: Path) -> None:
+    """Raise UsageError if a file of the user has the name of the lock, which is removed later."""
+    with suppress(OSError):
+        status = path.lstat()
+        if status.st_size or not stat.S_ISREG(status.st_mode):
+            raise UsageError(
+                f"{path}: not an empty file, as a lock of slotfill is; move it if no process trains"
+                " there, or choose another --out"
+            )
+
+
 def _lock_folder(folder: Path) -> Callable[[], None]:
     """Lock `folder` and return what unlocks it; raises FolderInUseError if it is locked."""
     from filelock import FileLock, Timeout
 
     # Not in the folder, which Windows could not rename then.
     path = _lock_path(folder)
+    _check_lock(path)
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         try:
             lock.acquire()
         except Timeout:
             gc.collect()  # What is left of a training of this process may have it.
+            if not path.exists():  # It is not locked, but perhaps it cannot be made.
+                path.touch()
             lock.acquire()
     except Timeout:
         raise FolderInUseError(_IN_USE.format(folder)) from None

@@ -152,6 +152,14 @@ def test_a_read_only_folder_is_one_line(desk, cli, monkeypatch):
     )  # fmt: skip
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_a_folder_in_which_no_file_can_be_made_is_one_line(desk, cli):
+    result = cli("train", "tiny.yaml", "--out", "/proc/x")
+    assert (result.code, result.err) == (
+        2, "slotfill: cannot make the run folder /proc/x.partial: No such file or directory\n",
+    )  # fmt: skip
+
+
 def test_overrides_alone_apply_to_the_built_in_config(desk, cli):
     result = cli("train", "train.epochs=0")
     assert (result.code, result.err) == (

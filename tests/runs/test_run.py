@@ -22,7 +22,7 @@ from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.inference.onnx_engine import ONNX
 from slotfill.model.network import Network
 from slotfill.runs.export import export_run
-from slotfill.runs.folder import FolderInUseError, RunFolder
+from slotfill.runs.folder import FolderInUseError, RunFolder, is_in_use
 from slotfill.runs.load import load_run
 from slotfill.runs.manifest import write_run
 from slotfill.runs.train import train
@@ -780,6 +780,26 @@ def test_a_run_that_another_process_completes_meanwhile_is_in_use(tmp_path, monk
     with pytest.raises(FolderInUseError, match="another process is training there"):
         RunFolder(tmp_path / "run", resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    "put", [lambda p: p.write_text("mine"), Path.mkdir, lambda p: p.symlink_to("mine")]
+)
+def test_a_file_of_the_user_with_the_name_of_the_lock_is_not_touched(put, desk, cli):
+    lock = Path("a.partial.lock")
+    Path("mine").touch()
+    stopped(tiny(), "a", after=1)
+    put(lock)
+    before = lock.lstat()
+    for words in (["tiny.yaml", "--out", "a", "--force"], ["--resume", "a"]):
+        result = cli("train", *words)
+        assert (result.code, result.err) == (
+            2, "slotfill: a.partial.lock: not an empty file, as a lock of slotfill is; move it if"
+            " no process trains there, or choose another --out\n",
+        )  # fmt: skip
+    with pytest.raises(UsageError, match=r"^a\.partial\.lock: not an empty file"):
+        is_in_use(Path("a"))
+    assert lock.lstat() == before
 
 
 def test_run_stopped_before_its_first_epoch_does_not_block_its_name(tmp_path):
