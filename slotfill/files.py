@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import logging
@@ -10,7 +11,7 @@ import re
 import shutil
 import stat
 from codecs import getincrementaldecoder
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from io import BytesIO
@@ -260,6 +261,16 @@ def is_special_file(path: Path) -> bool:
         mode = path.stat().st_mode
         return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
     return False
+
+
+def read_regular_file(path: Path, sizes: Container[int]) -> bytes:
+    """Return the content of a file; nothing if its size is another.
+
+    Raises OSError, also for a device, pipe or socket.
+    """
+    if is_special_file(path):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.read_bytes() if path.stat().st_size in sizes else b""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

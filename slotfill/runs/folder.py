@@ -3,7 +3,8 @@
 A crash at any point loses nothing: the checkpoint stays until all files of the run, and then their
 manifest, are written; from there on `--resume` only renames. A run that is replaced is moved into
 `NAME.partial/replaced`, and removed after the new one has its name. `NAME.partial.lock` keeps other
-processes out; one that a killed process has left is not locked.
+processes out; one that a killed process has left is not locked. `--resume` verifies the files that
+training began with against the manifest beside the checkpoint; earlier versions wrote none.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import gc
 import json
 import shutil
 import stat
+import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +24,13 @@ from typing import TYPE_CHECKING, Any, cast
 from slotfill.config.models import Config
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
-from slotfill.files import parse_json, real_path, write_atomically
+from slotfill.files import (
+    is_special_file,
+    parse_json,
+    read_regular_file,
+    real_path,
+    write_atomically,
+)
 from slotfill.runs.environment import environment, list_differences
 from slotfill.runs.load import (
     check_run_folder,
@@ -39,6 +47,7 @@ from slotfill.runs.manifest import (
     VALUES,
     RunFiles,
     is_completed,
+    render_manifest,
     write_run,
 )
 from slotfill.runs.sources import SOURCES, check_sources, render_sources
@@ -54,6 +63,11 @@ if TYPE_CHECKING:
     from slotfill.training.trainer import Trainer
 
 _STATE = Path("checkpoint", "state.safetensors")
+_MANIFEST = _STATE.with_name("manifest.json")
+_BEGUN_WITH = ("config.yaml", "vocab.json", ENVIRONMENT, SOURCES)
+"""The files that are written before training, and do not change until its end."""
+_MAX_UNVERIFIED = 1 << 30
+"""In bytes; of a text file whose size no manifest has."""
 _REPLACED = "replaced"
 _IN_USE = "{}: another process is training there; wait for it, or choose another --out"
 _LOGS = Logger.folder
@@ -95,6 +109,7 @@ class RunFolder:
         self.force = force
         self.release: Callable[[], object] = lambda: None
         self.source = find_stopped_run(self.out) if resume else None
+        self._files: RunFiles | None = None
         _check_lock(_lock_path(self.partial))
         if not resume:
             self._check_replaceable(self.out, force=force)
@@ -105,12 +120,13 @@ class RunFolder:
             if self.source is None:  # Another process has just completed it.
                 self.release()
                 raise FolderInUseError(_IN_USE.format(self.partial))
-            self.config = parse_run_config(_read(self.source / "config.yaml"), self.source)
+            if (self.source / _MANIFEST).exists():
+                self._files = RunFiles(self.source, str(_MANIFEST))
+            self.config = parse_run_config(self._read("config.yaml"), self.source)
             if not is_completed(self.source):
-                sources = self.source / SOURCES
-                content = _read(sources) if sources.exists() else None
+                content = self._read(SOURCES) if self._has(SOURCES) else None
                 hint = "train again with another --out"
-                check_sources(sources, content, self.config.external_files, hint)
+                check_sources(self.source / SOURCES, content, self.config.external_files, hint)
         elif self.partial.is_dir():
             raise UsageError(f"{self.partial} was stopped in its first epoch; train it again")
         else:
@@ -174,6 +190,26 @@ class RunFolder:
         write_atomically(self.partial / ENVIRONMENT, json.dumps(environment(), indent=1))
         if files := config.external_files:
             write_atomically(self.partial / SOURCES, render_sources(files))
+        self._write_manifest(_BEGUN_WITH)
+
+    def _write_manifest(self, names: Iterable[str]) -> None:
+        """Let `--resume` verify those of the files `names` that are there."""
+        paths = [path for name in names if (path := self.partial / name).exists()]
+        contents = {path.name: path.read_bytes() for path in paths}
+        write_atomically(self.partial / _MANIFEST, render_manifest(contents, completed=False))
+
+    def _has(self, name: str) -> bool:
+        """Return whether the stopped run has a file, or had it when training began."""
+        assert self.source is not None
+        is_listed = self._files is not None and self._files.has(name)
+        return is_listed or (self.source / name).exists()
+
+    def _read(self, name: str) -> bytes:
+        """Return a file of the stopped run; raises RunError if it has changed."""
+        assert self.source is not None
+        if self._files is not None and self._files.has(name):
+            return self._files[name]
+        return _read(self.source / name)
 
     def _lock(self) -> None:
         """Keep other processes from training here until `release`, or until this object is gone."""
@@ -187,18 +223,20 @@ class RunFolder:
 
     def list_differences(self) -> list[str]:
         """Return in what software and processor differ from those that the run began with."""
-        if self.source is None or not (path := self.source / ENVIRONMENT).exists():
+        if self.source is None or not self._has(ENVIRONMENT):
             return []
+        content = self._read(ENVIRONMENT)
         try:
-            return list_differences([parse_json(_read(path), {}), environment()])
+            return list_differences([parse_json(content, {}), environment()])
         except ValueError as error:
+            path = self.source / ENVIRONMENT
             raise RunError(f"{path}: {error}; train the run again") from None
 
     def resources(self) -> dict[str, dict[str, Any]]:
         """Return what the parts of the stopped run read from files; nothing for a new run."""
         if self.source is None:
             return {}
-        return parse_vocab(_read(self.source / "vocab.json"), self.source).resources
+        return parse_vocab(self._read("vocab.json"), self.source).resources
 
     def save_checkpoint(self, trainer: Trainer) -> None:
         """Save the state of `trainer` in one file, from which it continues bit for bit."""
@@ -208,13 +246,13 @@ class RunFolder:
         """Restore the state of `trainer`; raises RunError if the checkpoint does not fit it."""
         assert self.source is not None
         state = self.source / _STATE
-        tensors, notes = parse_tensors(_read(state), state)
+        tensors, notes = parse_tensors(_read_checkpoint(state), state)
         if notes.pop("sha256", None) != _compute_checksum(tensors, notes):
             raise RunError(
                 f"{state}: damaged or edited: it does not match its own checksum; restore it, or"
                 " train the run again"
             )
-        if render_vocab(trainer.vocab.to_json()).encode() != _read(self.source / "vocab.json"):
+        if render_vocab(trainer.vocab.to_json()).encode() != self._read("vocab.json"):
             raise RunError(
                 f"{self.source}: the training sentences have changed since; restore them, or train"
                 " again with another --out"
@@ -226,10 +264,12 @@ class RunFolder:
             raise RunError(
                 f"{self.source}: the checkpoint does not fit config.yaml ({reason})"
             ) from None
-        if self.source != self.partial:
-            self.create(self.config, trainer.vocab)
-            if (logs := self.source / _LOGS).is_dir():
-                shutil.copytree(logs, self.partial / _LOGS)
+        if self.source == self.partial:
+            self._write_manifest(_BEGUN_WITH)  # Of the config that may have been changed.
+            return
+        self.create(self.config, trainer.vocab)
+        if (logs := self.source / _LOGS).is_dir():
+            shutil.copytree(logs, self.partial / _LOGS, ignore=_list_special_files)
 
     def finalize(
         self,
@@ -268,9 +308,12 @@ class RunFolder:
         files = {name: text.encode() for name, text in contents.items()}
         for path in (self.partial / HISTORY, self.partial / SOURCES):
             if path.exists():
-                files[path.name] = path.read_bytes()
+                files[path.name] = _read(path)
         files |= {"model.safetensors": _serialize(model.state_dict(), {}), **models}
+        (self.partial / _MANIFEST).unlink(missing_ok=True)  # Some of its files are replaced now.
         write_run(self.partial, files, completed=completed)
+        if not completed:
+            self._write_manifest(_BEGUN_WITH)
         self._publish()
         return reason
 
@@ -307,8 +350,11 @@ class RunFolder:
         return (self.partial / _STATE).is_file()
 
     def discard(self) -> None:
-        """Remove the partial folder unless it has a checkpoint to resume from."""
-        if not self.has_checkpoint:
+        """Remove the folder of a failed training, or let its config be changed to resume it."""
+        if self.has_checkpoint:
+            with suppress(OSError, RunError):
+                self._write_manifest(name for name in _BEGUN_WITH if name != "config.yaml")
+        else:
             shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 
@@ -380,11 +426,30 @@ def _lock_folder(folder: Path) -> Callable[[], None]:
     return unlock
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, max_size: int = _MAX_UNVERIFIED) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RunError(f"{path}: {error.strerror}; train the run again") from None
+        if path.stat().st_size > max_size:
+            raise MemoryError
+        return read_regular_file(path, range(max_size + 1))
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "it is too large"
+        raise RunError(f"{path}: {reason}; train the run again") from None
+
+
+def _read_checkpoint(path: Path) -> bytes:
+    """Return the content of the checkpoint `path`, which is as long as its header says."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path}: not a safetensors file ({error}); train the run again") from None
+    return _read(path, sys.maxsize - 1)
+
+
+def _list_special_files(folder: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if is_special_file(Path(folder, name))]
 
 
 def _serialize(tensors: dict[str, Tensor], notes: dict[str, str]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Container, Mapping
 from hashlib import sha256
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.errors import RunError, UsageError
-from slotfill.files import Shape, is_special_file, parse_json, write_atomically
+from slotfill.files import Shape, parse_json, read_regular_file, write_atomically
 from slotfill.inference.onnx_engine import ONNX
 from slotfill.runs.sources import SOURCES
 from slotfill.version import FORMAT
@@ -49,47 +48,49 @@ _SHAPE = {"format": int, "completed": bool, "files": {str: {"size": int, "sha256
 class RunFiles:
     """The files of the run `path`, each verified against the manifest when it is read.
 
-    A run is a folder, or the one file that `slotfill pack` writes.
+    A run is a folder, or the one file that `slotfill pack` writes. That of a stopped run is another
+    `manifest`, of the files that its training began with.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, manifest: str = MANIFEST) -> None:
         """Raises RunError if there is no manifest of this version."""
         self.path = path
+        self._manifest = manifest
         self._location = path.absolute()  # Read again by a copy or another process.
         self.is_archive = path.is_file()
         try:
-            content = self._read(MANIFEST, range(_MAX_MANIFEST))
+            content = self._read(manifest, range(_MAX_MANIFEST))
             version = parse_json(content, {"format": int})["format"]
-            manifest = parse_json(content, _SHAPE) if version == FORMAT else {}
+            parsed = parse_json(content, _SHAPE) if version == FORMAT else {}
         except (FileNotFoundError, IsADirectoryError):
             raise RunError(
-                f"{path}: not a complete run of this version of slotfill ({MANIFEST} is missing);"
+                f"{path}: not a complete run of this version of slotfill ({manifest} is missing);"
                 " train it again"
             ) from None
         except OSError as error:
             reason = error.strerror or error
-            raise RunError(f"{path / MANIFEST}: cannot be read: {reason}") from None
+            raise RunError(f"{path / manifest}: cannot be read: {reason}") from None
         except ValueError as error:
-            raise RunError(f"{path / MANIFEST}: {error}; train the run again") from None
-        if not manifest:
+            raise RunError(f"{path / manifest}: {error}; train the run again") from None
+        if not parsed:
             raise RunError(
                 f"{path}: of run format {version}, but this version of slotfill reads format"
                 f" {FORMAT}; train it again"
             )
         self.checksum = sha256(content).hexdigest()
         """That of the manifest, and so of all files."""
-        self.completed: bool = manifest["completed"]
-        self._entries: dict[str, dict[str, Any]] = manifest["files"]
+        self.completed: bool = parsed["completed"]
+        self._entries: dict[str, dict[str, Any]] = parsed["files"]
         if content != _render_manifest(self._entries, self.completed):
             raise RunError(
-                f"{path / MANIFEST}: damaged or edited: it does not match its own checksum; restore"
+                f"{path / manifest}: damaged or edited: it does not match its own checksum; restore"
                 " it, or train the run again"
             )
 
     @property
     def is_packed(self) -> bool:
         """Whether these are the files that `slotfill pack` writes, without weights for torch."""
-        return not self.has(WEIGHTS)
+        return self._manifest == MANIFEST and not self.has(WEIGHTS)
 
     @property
     def fingerprint(self) -> str:
@@ -121,7 +122,7 @@ class RunFiles:
                 raise RunError(f"{self.path / name}: cannot be read: {reason}") from None
             if _entry(content) == entry:
                 return content
-            problem = f"damaged, edited or of another run: it does not match {MANIFEST}"
+            problem = f"damaged, edited or of another run: it does not match {self._manifest}"
         raise RunError(f"{self.path / name}: {problem}; {hint}")
 
     def parse(self, name: str, shape: Shape) -> Any:
@@ -174,10 +175,7 @@ class RunFiles:
         """Return the content of a file, which is not verified; nothing if its size is another."""
         if self.is_archive:
             return _read_packed(self._location, self.path, name)
-        path = self._location / name
-        if is_special_file(path):
-            raise OSError(errno.EINVAL, "not a regular file")
-        return path.read_bytes() if path.stat().st_size in sizes else b""
+        return read_regular_file(self._location / name, sizes)
 
 
 def write_run(

@@ -377,7 +377,7 @@ def train(
         for logger in loggers:
             logger.finish(logged)
     except RunError as error:
-        folder.release()
+        folder.discard()
         raise RunError(f"{error}{_resume_hint(folder, trainer)}") from None
     seconds = sum(epoch.seconds for epoch in trainer.history)
     parameters = sum(parameter.numel() for parameter in model.parameters())

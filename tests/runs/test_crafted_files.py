@@ -23,6 +23,7 @@ from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, RunError
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
 from slotfill.runs.card import render_card
+from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import (
     load_run,
     parse_tensors,
@@ -304,6 +305,37 @@ def test_a_pipe_a_device_and_a_huge_file_are_not_read(name, trained, tmp_path):
         with pytest.raises(RunError, match=rf"{name}: (cannot be read: not a reg|damaged|Expect)"):
             load_run(tmp_path / "run")
         shutil.rmtree(tmp_path / "run")
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.yaml", "vocab.json", "environment.json", "parts.json"),
+        *("checkpoint/manifest.json", "checkpoint/state.safetensors"),
+    ],
+)
+def test_a_pipe_a_device_and_a_huge_file_of_a_stopped_run_are_not_read(
+    name, is_listed, trained, desk, cli
+):
+    run = load_run(trained)
+    for put in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), make_sparse):
+        folder = RunFolder(Path("a"), force=True)
+        folder.create(run.config, run.vocab)
+        save_file({}, folder.partial / "checkpoint" / "state.safetensors")
+        folder.release()
+        if not is_listed:
+            (folder.partial / "checkpoint" / "manifest.json").unlink()
+        (folder.partial / name).unlink(missing_ok=True)
+        put(folder.partial / name)
+        result = cli("train", "--resume", "a", "--device", "cpu")
+        is_special = put is not make_sparse
+        if is_special and name.endswith("state.safetensors"):
+            first = "a.partial was stopped in its first epoch"
+        else:
+            first = f"a.partial/{name}: "
+        assert result.code in (1, 2) and result.err.startswith(f"slotfill: {first}"), result.err
+        assert result.err.count("\n") == 1
 
 
 def make_sparse(path):

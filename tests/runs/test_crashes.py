@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,8 @@ def disk(fail_at, error, *, once):
 def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "fsync", lambda file: Disk.active and Disk.operation())
-    monkeypatch.setattr("slotfill.runs.folder.environment", dict)
+    numbers = count()  # As the real one, it is another one each time.
+    monkeypatch.setattr("slotfill.runs.folder.environment", lambda: {"finished": next(numbers)})
     monkeypatch.setattr("slotfill.export.to_onnx.export_model", lambda *_: {})
     gc.freeze()  # So that looking for what is left of a crashed process is fast.
     yield tmp_path
@@ -113,6 +115,7 @@ def resume(run):
     """Perform the file operations of `train --resume run`."""
     folder = RunFolder(Path("run"), resume=True)
     if not folder.complete():
+        folder.list_differences()
         trainer = Trainer(run, "?")
         folder.load_checkpoint(trainer)
         trainer.name = "new"

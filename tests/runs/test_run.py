@@ -683,30 +683,97 @@ def edit(path, old, new):
 
 
 @pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("config.yaml", "learning_rate: 0.1", "learning_rate: 0.2"),
+        ("vocab.json", "Oslo", "Bonn"),
+        ("environment.json", '"numpy": "', '"numpy": "9'),
+        ("checkpoint/manifest.json", "vocab.json", "vocal.json"),
+    ],
+)
+def test_a_changed_file_of_a_stopped_run_is_an_error_that_names_it(name, old, new, desk, cli):
+    def check():
+        result = cli("train", "--resume", "a", "--device", "cpu")
+        assert result.code == 1 and result.err.startswith(f"slotfill: a.partial/{name}: ")
+        assert result.err.count("\n") == 1 and "train the run again" in result.err
+
+    stopped(tiny(), "a", after=1)
+    path = Path("a.partial", name)
+    edit(path, old, new)
+    check()
+    path.write_bytes(b"")
+    check()
+    if path.name != "manifest.json":  # Which earlier versions did not write.
+        path.unlink()
+        check()
+
+
+@pytest.mark.parametrize(
     ("damage", "message"),
     [
         (
-            lambda run: (run / "checkpoint/state.safetensors").write_bytes(b"x" * 100),
+            lambda: Path("a.partial/checkpoint/state.safetensors").write_bytes(b"x" * 100),
             "not a safetensors file",
         ),
         (
-            lambda run: edit(run / "config.yaml", "hidden_size: 8", "hidden_size: 9"),
-            "the checkpoint does not fit",
-        ),
-        (
-            lambda run: edit(run / "vocab.json", "Oslo", "Bonn"),
+            lambda: edit(Path("corpus/train.brackets"), "Oslo", "Bonn"),
             "the training sentences have changed since",
         ),
     ],
 )
 def test_damaged_checkpoint_is_reported_and_not_changed(damage, message, desk):
     stopped(tiny(), "a", after=1)
-    damage(Path("a.partial"))
+    damage()
     folder = RunFolder(Path("a"), resume=True)
     with pytest.raises(RunError, match=message) as raised:
         quietly(folder.config, folder)
     assert "\n" not in str(raised.value)
     assert (Path("a.partial") / "checkpoint" / "state.safetensors").exists()
+
+
+def test_after_an_error_a_changed_config_applies(desk, cli):
+    def fail(epoch):
+        raise RunError("the loss became nan")
+
+    with pytest.raises(RunError, match=r"changes of a\.partial/config\.yaml apply"):
+        train(tiny(), RunFolder(Path("a")), on_epoch=fail)
+    edit(Path("a.partial/config.yaml"), "hidden_size: 8", "hidden_size: 9")
+    resume = ("train", "--resume", "a", "--device", "cpu")
+    assert "a.partial: the checkpoint does not fit config.yaml (" in cli(*resume).err
+    edit(Path("a.partial/config.yaml"), "hidden_size: 9", "hidden_size: 8")
+    edit(Path("a.partial/config.yaml"), "learning_rate: 0.1", "learning_rate: 0.2")
+    folder = RunFolder(Path("a"), resume=True)
+    with pytest.raises(Stop):  # From here on, another rate would go unnoticed again.
+        train(folder.config, folder, on_epoch=stop_at_once)
+    edit(Path("a.partial/config.yaml"), "learning_rate: 0.2", "learning_rate: 0.1")
+    assert cli(*resume).err.startswith("slotfill: a.partial/config.yaml: damaged, edited or ")
+    edit(Path("a.partial/config.yaml"), "learning_rate: 0.1", "learning_rate: 0.2")
+    assert cli(*resume).code == 0
+    assert "learning_rate: 0.2" in Path("a/config.yaml").read_text()
+
+
+def stop_at_once(epoch):
+    raise Stop
+
+
+def test_a_changed_config_of_an_interrupted_run_is_an_error(desk, cli):
+    def interrupt(progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    train(tiny(), RunFolder(Path("a")), interrupt)
+    edit(Path("a/config.yaml"), "learning_rate: 0.1", "learning_rate: 0.2")
+    result = cli("train", "--resume", "a", "--device", "cpu")
+    assert result.code == 1 and result.err.startswith("slotfill: a/config.yaml: damaged, edited")
+
+
+def test_a_run_that_an_earlier_version_has_stopped_is_resumed(desk, trained):
+    stopped(as_trained(), "a", after=2)
+    Path("a.partial/checkpoint/manifest.json").unlink()
+    folder = RunFolder(Path("a"), resume=True)
+    quietly(folder.config, folder)
+    weights = Path("a/model.safetensors").read_bytes()
+    assert weights == (trained / "model.safetensors").read_bytes()
 
 
 def test_flipped_bit_is_detected_in_the_checkpoint(desk):

@@ -12,7 +12,7 @@ from conftest import write_config
 
 from slotfill.config.builtin import load_config
 from slotfill.config.registry import trust_external_parts, user_part
-from slotfill.runs.environment import list_differences
+from slotfill.runs.environment import environment, list_differences
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.train import train
 
@@ -99,16 +99,23 @@ def test_a_stopped_run_is_not_resumed_with_an_edited_part(mine, cli):
         if progress.epoch == 2:
             raise KeyError
 
-    with trust_external_parts(), suppress(KeyError):
+    def began():
+        return environment() | {"versions": {"numpy": "1.0"}}
+
+    with trust_external_parts(), suppress(KeyError), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slotfill.runs.folder.environment", began)
         train(config, RunFolder(Path("run")), stop)
     mine.write_text(EDITED)
     resume = ["train", "--resume", "run", "--trust", "--device", "cpu"]
     assert_one_line(cli(*resume), 1, "mine.py: is not what run.partial was trained with; restore")
     mine.write_text(CELL)
-    path = Path("run.partial/environment.json")
-    began = json.loads(path.read_text())
-    began["versions"]["numpy"] = "1.0"
-    path.write_text(json.dumps(began))
+    parts = Path("run.partial/parts.json")
+    content = parts.read_text()
+    parts.write_text(content.replace("1.0", "2.0"))
+    assert_one_line(cli(*resume), 1, "slotfill: run.partial/parts.json: damaged, edited or of")
+    parts.unlink()
+    assert_one_line(cli(*resume), 1, "slotfill: run.partial/parts.json: missing; restore it, or")
+    parts.write_text(content)
     result = cli(*resume)
     assert (result.code, "so the result may be another: numpy (1.0, " in result.out) == (0, True)
     assert "parts.json" in json.loads(Path("run/manifest.json").read_text())["files"]
