@@ -148,16 +148,19 @@ class Rasa(Format):
         forms = lists["synonym"]
         canonical = {form: value for value, texts in forms.items() for form in (value, *texts)}
         synonyms: dict[str, dict[str, list[str]]] = {}
+        known = set[tuple[str, str, str]]()
         for example in self.read(path, scheme=""):
             for span in example.spans or ():
                 text = example.text[span.start : span.end]
                 value = span.resolved or canonical.get(text)
                 if value is not None:
-                    texts = synonyms.setdefault(span.name, {}).setdefault(
-                        value, list(forms.get(value, ()))
-                    )
-                    if text not in (value, *texts):
-                        texts.append(text)
+                    values = synonyms.setdefault(span.name, {})
+                    if value not in values:
+                        values[value] = list(forms.get(value, ()))
+                        known |= {(span.name, value, each) for each in (value, *values[value])}
+                    if (span.name, value, text) not in known:
+                        known.add((span.name, value, text))
+                        values[value].append(text)
         used = {value for values in synonyms.values() for value in values}
         if unused := {value: texts for value, texts in forms.items() if value not in used}:
             synonyms[""] = unused

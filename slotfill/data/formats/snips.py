@@ -108,7 +108,7 @@ class Snips(Format):
         yield from describe_unread([*keys])
 
     def known_values(self, path: Path) -> KnownValuesFound:
-        slots: dict[str, list[str]] = {}
+        slots: dict[str, dict[str, None]] = {}
         if layout := _json_layout(path):
             parts = [part for _, row in read_objects(path, *layout) for part in _read_parts(row)]
             entities = _read_json_entities(path) if len(layout) > 1 else {}
@@ -118,8 +118,8 @@ class Snips(Format):
                 raise problems[0]
             parts = [part for utterance in utterances for part in utterance.parts]
         for part in parts:
-            if part.slot and part.slot not in (names := slots.setdefault(part.entity, [])):
-                names.append(part.slot)
+            if part.slot:
+                slots.setdefault(part.entity, {})[part.slot] = None
         synonyms: dict[str, dict[str, list[str]]] = {}
         for entity, rows in entities.items():
             for slot in slots.get(entity, [""]):
