@@ -37,7 +37,9 @@ def test_train_returns_the_run_that_it_saves(desk, config, trained):
     assert epochs[-1].loss < epochs[0].loss and epochs[-1].valid_f1 is not None
     texts = ["leave Oslo for Lima please", "hello there"]
     assert tagger.predict(texts) == slotfill.load("runs/a").predict(texts)
-    assert tagger.predict(texts) == slotfill.load(trained).predict(texts), "as the command"
+    for name in ("config.yaml", "vocab.json", "model.safetensors"):  # As the command trains it.
+        assert Path("runs/a", name).read_bytes() == (trained / name).read_bytes(), name
+    assert tagger.predict(texts) == slotfill.load(trained).predict(texts)
     saved = json.loads(Path("runs/a/scores.json").read_text())["splits"]
     assert {split: json.loads(json.dumps(s.to_json())) for split, s in tagger.scores.items()} == (
         saved

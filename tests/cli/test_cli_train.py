@@ -201,7 +201,7 @@ def test_a_killed_run_resumes_and_ctrl_c_completes_it(desk, cli):
 
 def interrupt_first_epoch(number, *overrides, file):
     """Train with an epoch of several seconds, and send a signal once `file` is there."""
-    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 60)
+    Path("long.brackets").write_text(Path("corpus/train.brackets").read_text() * 120)
     train = ("train", "tiny.yaml", "data.train=long.brackets", "train.batch_size=1")
     process = start(*train, *overrides, "--out", "a")
     while not Path("a.partial", file).exists():
