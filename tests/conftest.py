@@ -146,9 +146,12 @@ def empty_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the tiny corpus; nothing may be written into it."""
-    return write_corpus(tmp_path_factory.mktemp("shared") / "corpus")
+    folder = write_corpus(tmp_path_factory.mktemp("shared") / "corpus")
+    content = {path: path.read_bytes() for path in folder.iterdir()}
+    yield folder
+    assert {path: path.read_bytes() for path in folder.iterdir()} == content
 
 
 @pytest.fixture

@@ -721,7 +721,9 @@ def test_a_changed_file_of_a_stopped_run_is_an_error_that_names_it(name, old, ne
         ),
     ],
 )
-def test_damaged_checkpoint_is_reported_and_not_changed(damage, message, desk):
+def test_damaged_checkpoint_is_reported_and_not_changed(damage, message, desk, corpus):
+    Path("corpus").unlink()  # A link to that of all tests.
+    shutil.copytree(corpus, "corpus")
     stopped(tiny(), "a", after=1)
     damage()
     folder = RunFolder(Path("a"), resume=True)
