@@ -45,8 +45,8 @@ def crashes() -> str:
     parts = [table(["command", "operations on files", "kills", "full disks"], rows)]
     for counts in results.get("random", {}).values():
         parts.append(
-            f"At random: {counts['kills']} kills with {counts['processes']} processes, and"
-            f" {counts['trainings']} equal results."
+            f"At random, with `train.processes={counts['processes']}`:"
+            f" {counts['kills']} kills, and {counts['trainings']} equal results."
         )
     return "\n\n".join([*parts, describe_machine(results)]) if rows else "Not run yet."
 

@@ -57,14 +57,11 @@ class CommandGroup(TyperGroup):
             code, messages = 0, []
         except UnicodeEncodeError as error:  # A path has bytes that are no text.
             found = error.object[max(0, error.start - 20) : error.end + 20]
-            code, messages = (
-                2,
-                [f"{' '.join(found.split())!a}: not UTF-8; rename the file or folder"],
-            )
+            where = " ".join(found.split())
+            code, messages = 2, [f"{where!a}: not UTF-8; rename the file or folder"]
         except OSError as error:
             is_deleted = isinstance(error, FileNotFoundError)  # Of `os.getcwd`, without a name.
-            name = error.filename or ("current folder" if is_deleted else "standard output")
-            name = str(name)
+            name = str(error.filename or ("current folder" if is_deleted else "standard output"))
             code, messages = 1, [f"{name}: {error.strerror or error}"]
             if error.errno == errno.ENAMETOOLONG:
                 code, messages = 2, [f"{_find_option(name)}{shorten_text(name)}: {error.strerror}"]
