@@ -3,14 +3,16 @@
     python benchmarks/fuzz.py                              # list the targets
     python benchmarks/fuzz.py vocab config --seconds 60    # fuzz these, or all
     python benchmarks/fuzz.py all --inputs 1000000         # until each has had so many in all
+    python benchmarks/fuzz.py all --unguided               # more inputs, of what is kept
     python benchmarks/fuzz.py vocab --reproduce FILE       # one input, with its traceback
 
 A target may accept an input or refuse it with errors of one line each. Anything else is a finding:
 another exception, more than a second of computing, or what was written is not read back the same.
 Inputs are mutations of examples, kept if they reach new code (Atheris, pip install atheris; Linux
 only). The next run goes on with what is kept, in build/fuzz/corpus, and with another seed;
-build/fuzz has each finding. benchmarks/fuzz.json adds up the inputs of all runs and the seconds
-of CPU that they took, and has the inputs per second of the last one.
+build/fuzz has each finding. To report which code is reached takes half of the time or more:
+--unguided mutates what is kept without it, and keeps nothing. benchmarks/fuzz.json adds up the
+inputs of all runs and the seconds of CPU that they took, and has the inputs per second of the last.
 tests/test_fuzz.py runs every target on its examples and on the inputs in tests/fuzz.
 """
 
@@ -42,6 +44,7 @@ from measured import record
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).with_suffix(".json")
 FUZZING = __name__ == "__main__" and "--reproduce" not in sys.argv and len(sys.argv) > 1
+GUIDED = FUZZING and "--unguided" not in sys.argv
 
 if FUZZING:
     import atheris
@@ -49,7 +52,7 @@ if FUZZING:
 
 def instrumented() -> Any:
     """Within the block, imported modules of slotfill report the code that they run."""
-    return atheris.instrument_imports(include=["slotfill"]) if FUZZING else nullcontext()
+    return atheris.instrument_imports(include=["slotfill"]) if GUIDED else nullcontext()
 
 
 with instrumented():
@@ -114,10 +117,12 @@ def work(target: Target, options: argparse.Namespace, folder: Path, count: Count
             os._exit(0)
 
     def mutate_input(data: bytes, max_size: int, seed: int) -> bytes:
-        if seed % 4 == 0:
+        if GUIDED and seed % 4 == 0:
             return bytes(atheris.Mutate(data, max_size))
         draw = random.Random(seed)
-        if seed % 4 == 1:  # Most of what is kept is refused early.
+        if not GUIDED:
+            data = draw.choice(kept)
+        elif seed % 4 == 1:  # Most of what is kept is refused early.
             data = draw.choice(target.seeds)
         return mutate(data, draw)[:max_size]
 
@@ -128,6 +133,8 @@ def work(target: Target, options: argparse.Namespace, folder: Path, count: Count
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds):
         (corpus / f"example-{number}").write_bytes(seed)
+    kept = [path.read_bytes() for path in sorted(corpus.iterdir())]
+    kept += target.seeds * (len(kept) // len(target.seeds) // 2)
     arguments = [
         "-timeout=600",
         "-rss_limit_mb=4000",
@@ -185,6 +192,7 @@ def main() -> None:
     parser.add_argument("targets", nargs="*", help="targets, or all")
     parser.add_argument("--seconds", type=float, help="of CPU for each target; 60 without --inputs")
     parser.add_argument("--inputs", type=int, help="that each target is to have had in all runs")
+    parser.add_argument("--unguided", action="store_true", help="do not look at the code reached")
     parser.add_argument("--findings", type=Path, default=ROOT / "build" / "fuzz")
     parser.add_argument("--reproduce", type=Path, help="run one input")
     parser.add_argument("--run", type=Path, help="a small run; one is trained without")
@@ -236,6 +244,7 @@ def _add(name: str, counts: dict[str, Any]) -> None:
     results["targets"][name] = {
         "runs": counts["run"],
         "inputs": old.get("inputs", 0) + counts["inputs"],
+        "unguided": old.get("unguided", 0) + (0 if GUIDED else counts["inputs"]),
         "accepted": old.get("accepted", 0) + counts["accepted"],
         "seconds": round(old.get("seconds", 0) + counts["seconds"], 1),
         "slowest_seconds": round(max(old.get("slowest_seconds", 0), counts["slowest"]), 2),

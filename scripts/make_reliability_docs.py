@@ -82,6 +82,7 @@ def fuzzing() -> str:
         [
             f"`{name}`",
             f"{counts['inputs']:,}",
+            f"{counts.get('unguided', 0):,}",
             f"{counts['accepted']:,}",
             f"{counts['slowest_seconds']:.2f} s",
             f"{counts['rate']:,}" if "rate" in counts else "",
@@ -89,7 +90,7 @@ def fuzzing() -> str:
         for name, counts in results["targets"].items()
     ]
     total = sum(counts["inputs"] for counts in results["targets"].values())
-    head = ["target", "inputs", "accepted", "slowest input", "inputs per second of CPU"]
+    head = ["target", "inputs", "unguided", "accepted", "slowest", "inputs per second of CPU"]
     return "\n\n".join(
         [
             f"{total:,} inputs so far, with Atheris {results['atheris']}:",

@@ -56,7 +56,7 @@ def make_target(name: str) -> Target:
             files = [path / file for file in _FILES.get(name, ())] or [path]
             seeds.append(SEPARATOR.join(file.read_bytes() for file in files))
     more = _doc_bins if name == "docbin" else list
-    return Target(partial(_read_format, name), seeds, max_size=1 << 13, make_seeds=more)
+    return Target(partial(_read_format, name), seeds, max_size=1 << 12, make_seeds=more)
 
 
 def _doc_bins() -> list[bytes]:
@@ -98,8 +98,10 @@ def _read_format(name: str, data: bytes, folder: Path) -> None:
     read_sentences(path, format=name, scheme=scheme, tokenizer=tokenize, intents=intents)
     accepts(read_known_values, path, name)
     names = writable_formats()
-    for target_name in {name if name in names else "jsonl", names[len(data) % len(names)]}:
-        accepts(_convert, path, name, target_name, scheme)
+    target_name = name if name in names else "jsonl"
+    if len(data) % 2:
+        target_name = names[len(data) // 2 % len(names)]
+    accepts(_convert, path, name, target_name, scheme)
 
 
 def _convert(path: Path, name: str, target_name: str, scheme: str) -> None:

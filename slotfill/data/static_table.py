@@ -50,7 +50,8 @@ class StaticTable:
         try:
             with path.open("rb") as file, np.load(file) as arrays:
                 pieces = arrays["pieces"].tobytes().decode().split("\n")
-                vectors, scale = arrays["vectors"], float(arrays["scale"])
+                # A member that is no array is read as bytes.
+                vectors, scale = np.asarray(arrays["vectors"]), float(arrays["scale"])
                 table = cls(pieces, vectors, scale, bool(arrays["lowercase"]))
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -103,9 +103,7 @@ def _read_rows(
             byte = f"byte 0x{raw_word[error.start]:02x} in the word"
             raise DataError(f"{location}: not UTF-8 ({byte})") from None
         if word not in vectors:
-            vector = (
-                np.frombuffer(raw, "<f4") if binary else _parse_numbers(raw.strip(b" ").split(b" "))
-            )
+            vector = np.frombuffer(raw, "<f4") if binary else _parse_numbers(raw.split(b" "))
             if vector is None or not np.isfinite(vector).all():
                 shown = shorten_text(repr(word))  # A binary file may have line ends in words.
                 raise DataError(f"{location}: what follows {shown} is not all finite numbers")
