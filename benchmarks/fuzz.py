@@ -26,6 +26,7 @@ import os
 import platform
 import random
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -77,6 +78,7 @@ class Count:
     memory: float = 0.0
     """Megabytes at the most."""
     findings: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
 
 
 def work(target: Target, options: argparse.Namespace, folder: Path, count: Count) -> None:
@@ -112,7 +114,9 @@ def work(target: Target, options: argparse.Namespace, folder: Path, count: Count
             written = now
             count.seconds = now - start
             count.memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-            (folder / "count.json").write_text(json.dumps(vars(count)))
+            draft = folder / "draft"
+            draft.write_text(json.dumps(vars(count)))
+            draft.replace(folder / "count.json")
         if options.seconds and now - start > options.seconds:
             os._exit(0)
 
@@ -166,7 +170,12 @@ def fuzz(target: Target, options: argparse.Namespace, count: Count) -> dict[str,
             except BaseException:
                 traceback.print_exc()
             os._exit(1)
-        _, status = os.waitpid(process, 0)
+        try:
+            _, status = os.waitpid(process, 0)
+        except KeyboardInterrupt:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            count.stopped, status = True, 0
         file = folder / "count.json"
         counts: dict[str, Any] = json.loads(file.read_text()) if file.exists() else vars(count)
         if status:
@@ -188,6 +197,7 @@ def train_small_run(folder: Path, seed: int = 1) -> Path:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("targets", nargs="*", help="targets, or all")
     parser.add_argument("--seconds", type=float, help="of CPU for each target; 60 without --inputs")
@@ -219,13 +229,16 @@ def main() -> None:
             options.inputs = wanted - earlier.get("inputs", 0)
             if options.inputs <= 0:
                 continue
-        counts = fuzz(targets[name], options, Count(name, earlier.get("runs", 0) + 1))
+        count = Count(name, earlier.get("runs", 0) + 1)
+        counts = fuzz(targets[name], options, count)
         problems = len(counts["findings"])
         rate = counts["inputs"] / max(counts["seconds"], 1e-3)
         print(
             f"{name}: {counts['inputs']:,} inputs, {rate:,.0f}/s, {problems} findings", flush=True
         )
         _add(name, counts)
+        if count.stopped:
+            return
     if options.targets == ["all"]:
         depends = ("data", "config", "runs", "inference", "serve")
         folders = [f"slotfill/{package}" for package in depends]
