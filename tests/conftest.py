@@ -27,6 +27,8 @@ from hypothesis import settings
 
 # Before torch is imported: networks of these sizes are slower with a second thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The suite says what a CPU computes, in forks of this process; tests/model/test_gpu.py wants one.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # A background job ignores SIGINT, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
