@@ -95,7 +95,7 @@ def make_targets(run: Path) -> dict[str, Target]:
         "static-table": Target(_read_table, [table], max_size=1 << 14),
         "resolve": Target(_resolve, [b"date:tomorrow at 5 pm", b"time:half past 5", b"number:two"]),
         "predict": Target(
-            partial(_predict, predictor), [lines, b"leave Oslo for Paris please\r\n"]
+            partial(_predict, predictor), [lines, b"leave Oslo for Paris, please\r\n"]
         ),
         "http": Target(
             partial(service.connect, run),

@@ -63,7 +63,7 @@ def align(
 
 def _tokenize(example: Example, tokenizer: Tokenizer, keep_tokens: bool) -> Sentence:
     sentence = tokenizer.tokenize(example.text, example.location)
-    sentence.intent, sentence.issues = example.intent, example.issues
+    sentence.intent, sentence.issues = example.intent, tuple(example.issues)
     sentence.extra = example.extra
     if example.offsets is None:
         return sentence
@@ -151,7 +151,8 @@ def leave_out_overlaps(example: Example) -> None:
     )
     if overlaps:
         example.spans = kept
-        example.issues += tuple(Issue("overlap", example.location, each) for each in overlaps)
+        for overlap in overlaps:
+            example.add_issue("overlap", overlap)
 
 
 _Run = TypeVar("_Run", Slot, Span)

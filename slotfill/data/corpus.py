@@ -108,7 +108,8 @@ def read_examples(
         if not examples:
             names = ", ".join(sorted(splits))
             raise DataError(f"{path}: no sentence is of the split '{split}', only of {names}")
-    examples[0].issues += tuple(unread)
+    for issue in unread:
+        examples[0].add_issue(issue.kind, issue.message, issue.location)
     return examples
 
 
@@ -252,7 +253,7 @@ def _to_sentences(
     for example in examples:
         for issue in example.issues:
             if issue.kind == "unknown labels":
-                example.problems += (f"{issue.location}: {issue.message}",)
+                example.add_problem(f"{issue.location}: {issue.message}")
                 problems += example.problems
     examples = [example for example in examples if not example.problems]
     if problems and not (list_problems and examples):

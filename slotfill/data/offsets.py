@@ -9,7 +9,7 @@ character of its own (NFD). Values are compared after normalization, too.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate
@@ -19,6 +19,8 @@ from slotfill.data.normalization import normalize
 
 NEAREST = "the nearest occurrence"
 """How a value was found that is at its offsets in no unit."""
+
+_UTF16 = "UTF-16 code units"
 
 
 def find_value(text: str, start: int, end: int, value: str) -> tuple[int, int, str] | None:
@@ -107,7 +109,7 @@ def _each(size: Callable[[str], int]) -> Callable[[str], Iterable[int]]:
 
 _UNITS: dict[str, Callable[[str], Iterable[int]]] = {
     "": _each(lambda character: 1),
-    "UTF-16 code units": _each(lambda character: 2 if character > "\uffff" else 1),
+    _UTF16: _each(lambda character: 2 if character > "\uffff" else 1),
     "line ends of two characters": _each(lambda character: 2 if character == "\n" else 1),
     "line ends of one character": _each(lambda character: int(character != "\r")),
     "bytes": _each(lambda character: len(character.encode(errors="surrogatepass"))),
@@ -124,6 +126,11 @@ _LINE_ENDS = ("line ends of two characters", "line ends of one character")
 def _count_units(text: str, unit: str) -> array[int]:
     """Return how many units are before each character of a text, and before its end."""
     return array("I", accumulate(_UNITS[unit](text), initial=0))
+
+
+def from_utf16(text: str, offset: int) -> int:
+    """Return how many characters of a text end within its first `offset` UTF-16 code units."""
+    return bisect_right(_count_units(text, _UTF16), offset, lo=1) - 1
 
 
 def _to_character(text: str, unit: str, offset: int) -> int | None:

@@ -95,15 +95,16 @@ class Example:
     """`file:line`."""
     offsets: list[tuple[int, int]] | None = None
     """The first and the last character (exclusive) of each token, if the file has tokens."""
-    issues: tuple[Issue, ...] = ()
+    issues: list[Issue] | tuple[()] = ()
+    """Added by `add_issue`."""
     unknown: Sequence[tuple[int, int]] = ()
     """The first and the last character (exclusive) of each part whose labels are not known."""
     split: str | None = None
     """The split that the file says it belongs to, as train; None if it says none."""
     extra: dict[str, Any] | None = None
     """What else the file has for the text, by key, such as an id or other columns."""
-    problems: tuple[str, ...] = ()
-    """Why it cannot be used, a line each, which begins with `file:line:`."""
+    problems: list[str] | tuple[()] = ()
+    """Why it cannot be used, a line each, which begins with `file:line:`; see `add_problem`."""
 
     def add_span(
         self,
@@ -121,15 +122,15 @@ class Example:
             found = find_value(self.text, start, end, value)
             if found is None:
                 found_there = shorten_text(self.text[start:end])
-                self.problems += (
+                self.add_problem(
                     f"{self.location}: slot '{name}' has the value {value!r}, which is not in the"
-                    f" text; from {start} to {end} it reads {found_there!r}",
+                    f" text; from {start} to {end} it reads {found_there!r}"
                 )
                 return
             first, last, reason = found
             if reason:
                 correction = f"{start} to {end} read as {first} to {last} ({reason})"
-                self._add_issue("corrected offset", f"slot '{name}' ({value!r}): {correction}")
+                self.add_issue("corrected offset", f"slot '{name}' ({value!r}): {correction}")
             start, end = first, last
         if self.spans is None:
             self.spans = []
@@ -137,7 +138,7 @@ class Example:
 
     def leave_out(self, what: str) -> None:
         """Note something of the file that a sentence cannot hold, as `the group '1'`."""
-        self._add_issue("left out", what)
+        self.add_issue("left out", what)
 
     def list_unread(
         self, names: Sequence[str], kind: str = "key", extra: dict[str, Any] | None = None
@@ -154,15 +155,22 @@ class Example:
             (kept if is_kept else others).append(name)
         for issue_kind, group in (("extra", kept), ("not read", others)):
             for message in describe_unread(group, kind):
-                self._add_issue(issue_kind, intern(message))  # It is that of most sentences.
+                self.add_issue(issue_kind, intern(message))  # It is that of most sentences.
 
-    def _add_issue(self, kind: str, message: str) -> None:
-        self.issues += (Issue(kind, self.location, message),)
+    def add_issue(self, kind: str, message: str, location: str = "") -> None:
+        """Note an `Issue`, of the location of the example without one of its own."""
+        self.issues = self.issues or []  # Empty lists of a million sentences would take memory.
+        self.issues.append(Issue(kind, location or self.location, message))
+
+    def add_problem(self, problem: str) -> None:
+        """Note why it cannot be used."""
+        self.problems = self.problems or []
+        self.problems.append(problem)
 
 
 def unreadable(error: DataError) -> Example:
     """Return what stands for an example that cannot be read, with the problems of `error`."""
-    return Example("", problems=tuple(error.messages))
+    return Example("", problems=[*error.messages])
 
 
 def describe_unread(names: Sequence[str], kind: str = "key") -> Iterator[str]:

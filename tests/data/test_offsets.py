@@ -50,13 +50,13 @@ def test_corrections_are_listed():
     example.add_span("city", 6, 10, "Oslo")
     example.add_span("mode", 0, 1, "🛫", resolved="plane")
     assert example.spans == [("city", 5, 9, None), ("mode", 0, 1, "plane")]
-    assert example.issues == (
+    assert example.issues == [
         (
             "corrected offset",
             "a:1",
             "slot 'city' ('Oslo'): 6 to 10 read as 5 to 9 (UTF-16 code units)",
         ),
-    )
+    ]
     example.add_span("city", 5, 9, "Rome")
 
 

@@ -13,7 +13,6 @@ from slotfill.data.offsets import normal_forms
 from slotfill.data.schemes import UNKNOWN_TAG, is_cut, slots_to_tags, tags_to_slots
 from slotfill.data.sentence import (
     Example,
-    Issue,
     Sentence,
     Span,
     describe_unread,
@@ -253,13 +252,11 @@ def example_from_tokens(
     example.unknown = [
         span for span, tag in zip(offsets, legal_tags, strict=True) if tag == UNKNOWN_TAG
     ]
-    example.issues = tuple(
-        Issue("repaired tag", location, f"{tag} of {token!r} read as {legal}")
-        for token, tag, legal, location in zip(
-            tokens, tags, legal_tags, cycle(locations), strict=False
-        )
-        if tag != legal
-    )
+    for token, tag, legal, location in zip(
+        tokens, tags, legal_tags, cycle(locations), strict=False
+    ):
+        if tag != legal:
+            example.add_issue("repaired tag", f"{tag} of {token!r} read as {legal}", location)
     return example
 
 

@@ -183,7 +183,7 @@ def _annotate(examples: Sequence[Example], path: Path, starts: Sequence[Sequence
             others.append(line)
         else:
             problem = f"expected an annotation such as T1<tab>city 6 12<tab>Taipei; found {line!r}"
-            examples[first or 0].problems += (f"{location}: {problem}",)
+            examples[first or 0].add_problem(f"{location}: {problem}")
     for line in others:
         targets = [target for target in _TARGET.findall(line) if target in lines]
         index = lines[targets[0]] if targets else first or 0

@@ -36,7 +36,7 @@ from slotfill.data.formats.base import (
 )
 from slotfill.data.json_objects import is_json
 from slotfill.data.schemes import TAG, UNKNOWN_TAG, parse_tag
-from slotfill.data.sentence import INTENT_SEPARATOR, Example, Issue, Sentence, unreadable
+from slotfill.data.sentence import INTENT_SEPARATOR, Example, Sentence, unreadable
 from slotfill.errors import DataError, format_count
 from slotfill.files import STANDARD_INPUT, read_lines
 
@@ -131,7 +131,7 @@ class Conll(Format):
                 example.extra = {"comments": comments}
                 if "comment" not in noted:
                     message = f"the comments of the file, such as {comments[0]!r}"
-                    example.issues += (Issue("extra", example.location, message),)
+                    example.add_issue("extra", message)
                     noted.add("comment")
             for kind, what in _find_others(block, token, tag):
                 if kind not in noted:
@@ -251,7 +251,7 @@ def _make_example(block: _Block, token: int, tag: int | None, scheme: str, hint:
     locations = [location for location, _ in block.rows]
     example = example_from_tokens(tokens, tags or None, scheme, block.intent or None, locations)
     if block.is_file:
-        example.issues += _check_length(locations[0].rpartition(":")[0], len(tokens))
+        _check_length(example, locations[0].rpartition(":")[0], len(tokens))
     return example
 
 
@@ -314,9 +314,10 @@ def _is_numbering(column: Sequence[str]) -> bool:
     return first in (0, 1) and all(b in (first, a + 1) for a, b in pairwise(numbers))
 
 
-def _check_length(path: str, tokens: int) -> tuple[Issue, ...]:
-    """Return an issue if a file of one sentence without an empty line after it is long."""
+def _check_length(example: Example, path: str, tokens: int) -> None:
+    """Note if a file of one sentence without an empty line after it is long."""
     message = f"no empty line, so its {tokens} tokens are one sentence"
     if tokens > 100:
         raise DataError(f"{path}: {message}; put an empty line after each sentence")
-    return (Issue("no empty line", path, message),) if tokens > 3 else ()
+    if tokens > 3:
+        example.add_issue("no empty line", message, path)

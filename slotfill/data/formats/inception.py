@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slotfill.data.formats.base import Format
-from slotfill.data.offsets import find_value
-from slotfill.data.sentence import Example, Issue, unreadable
+from slotfill.data.offsets import find_value, from_utf16
+from slotfill.data.sentence import Example, unreadable
 from slotfill.errors import DataError, format_count, shorten_text
 from slotfill.files import read_lines
 
@@ -213,21 +213,18 @@ def _make_example(text: str, rows: list[_Row], column: int) -> Example:
 
 def _place(example: Example, row: _Row, origin: int) -> tuple[int, int]:
     """Return the characters of a token; `origin` is the offset of the sentence."""
-    text, units = example.text, example.text.encode("utf-16-le")
-    start, end = (
-        len(units[: 2 * max(offset - origin, 0)].decode("utf-16-le", "ignore"))
-        for offset in (row.start, row.end)
-    )
+    text = example.text
+    start, end = (from_utf16(text, offset - origin) for offset in (row.start, row.end))
     if text[start:end] == row.token or start == end:
         return start, end
     found = find_value(text, row.start - origin, row.end - origin, row.token)
     if found is None:
         raise DataError(
             f"{row.location}: the token {row.token!r} is not in '#Text='; from {row.start} to"
-            f" {row.end} it reads {text[start:end]!r}"
+            f" {row.end} it reads {shorten_text(text[start:end])!r}"
         )
     message = f"token {row.token!r}: {row.start} to {row.end} read as {found[0]} to {found[1]}"
-    example.issues += (Issue("corrected offset", row.location, message),)
+    example.add_issue("corrected offset", message, row.location)
     return found[:2]
 
 

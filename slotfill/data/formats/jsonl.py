@@ -29,7 +29,7 @@ from slotfill.data.formats._json_rows import SPAN_FIELDS, add_triples, is_triple
 from slotfill.data.formats.base import Format, example_from_tokens, parse_each, render_tags
 from slotfill.data.json_objects import JsonObject, parse_head, read_row_objects, shorten
 from slotfill.data.offsets import ForwardSearch
-from slotfill.data.sentence import Example, Issue, Sentence, Slot
+from slotfill.data.sentence import Example, Sentence, Slot
 
 
 class Jsonl(Format):
@@ -54,7 +54,7 @@ class Jsonl(Format):
             example = _from_tokens(row, scheme) if has_tokens else example_from_row(row)
             if unread := row.unread():
                 if example.spans is None:
-                    example.issues += _unknown_labels(row, unread)
+                    _warn_of_labels(example, unread)
                 extra = {k: v for k, v in row.unread_items().items() if self.holds_extra(k)}
                 example.list_unread(unread, extra=extra)
             return example
@@ -266,15 +266,16 @@ _LABEL_KEY = re.compile(
 )
 
 
-def _unknown_labels(row: JsonObject, unread: Sequence[str]) -> tuple[Issue, ...]:
-    """Return an issue if an unlabelled object has keys, not read, that may be its labels."""
+def _warn_of_labels(example: Example, unread: Sequence[str]) -> None:
+    """Note if an unlabelled object has keys, not read, that may be its labels."""
     keys = [key for key in unread if _LABEL_KEY.fullmatch(key)]
     names = " and ".join(f'"{key}"' for key in keys)
     message = (
         f'{names} may be labels, but labels are read from "slots", each {{"name", "start",'
         ' "end"}, or "tags" (and "intent"); write them so, or remove the key'
     )
-    return (Issue("unknown labels", row.location, message),) if keys else ()
+    if keys:
+        example.add_issue("unknown labels", message)
 
 
 _LEX_HINT = (

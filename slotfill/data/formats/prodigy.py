@@ -43,7 +43,7 @@ class Prodigy(JsonRows):
 
     def read(self, path: Path, *, scheme: str) -> Iterator[Example]:
         last: Example | None = None
-        left_out: tuple[Issue, ...] = ()
+        left_out: list[Issue] = []
         for row in self.rows(path):
             if isinstance(row, DataError):
                 yield unreadable(row)
@@ -55,12 +55,15 @@ class Prodigy(JsonRows):
                     yield last
                 (last,) = parse_each(self.parse_all, [row])
             elif answer in ("reject", "ignore"):
-                left_out += (Issue("left out", row.location, f'the task, answered "{answer}"'),)
+                what = f'the task, answered "{answer}"'
+                left_out.append(Issue("left out", row.location, what))
             else:
                 problem = f"the answer is accept, reject or ignore, found {shorten(answer)}"
                 yield unreadable(DataError(f"{row.location}: {problem}"))
             if last is not None:
-                last.issues, left_out = last.issues + left_out, ()
+                for issue in left_out:
+                    last.add_issue(issue.kind, issue.message, issue.location)
+                left_out.clear()
         if last is not None:
             yield last
         elif left_out:

@@ -22,7 +22,7 @@ from typing import NamedTuple, NoReturn
 from slotfill.data.formats.base import Format, KnownValuesFound, parse_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.offsets import ForwardSearch
-from slotfill.data.sentence import Example, Issue, describe_unread, example_from_parts
+from slotfill.data.sentence import Example, describe_unread, example_from_parts
 from slotfill.data.yaml_values import YamlValue, read_documents
 from slotfill.errors import DataError, shorten_text
 from slotfill.files import read_lines
@@ -153,8 +153,7 @@ def _note_entities(example: Example, parts: Iterable[_Part]) -> None:
     """Note the entities of slots that are called otherwise."""
     for part in dict.fromkeys(part._replace(text="") for part in parts):
         if part.entity not in ("", part.slot):
-            message = f"the entity '{part.entity}' of slot '{part.slot}'"
-            example.issues += (Issue("not read", example.location, message),)
+            example.add_issue("not read", f"the entity '{part.entity}' of slot '{part.slot}'")
 
 
 def _read_parts(row: JsonObject) -> Iterator[_Part]:

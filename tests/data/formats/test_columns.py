@@ -132,9 +132,9 @@ def test_conll_columns_in_the_config_win_over_the_content(tmp_path):
 
 def test_conll_without_tags_is_unlabelled(tmp_path):
     examples = read(tmp_path, "a.conll", "# id 1\nto _ _ _\nrome _ _ _\n\nnow _ _ _\n\n")
-    assert [(e.text, e.spans, e.issues[1:]) for e in examples] == [
-        ("to rome", None, ()),
-        ("now", None, ()),
+    assert [(e.text, e.spans, [*e.issues[1:]]) for e in examples] == [
+        ("to rome", None, []),
+        ("now", None, []),
     ]
 
 
