@@ -95,8 +95,8 @@ def work(target: Target, options: argparse.Namespace, folder: Path, count: Count
             count.findings[problem] = path.name
             print(f"{path}: {problem}", flush=True)
 
-    def test(data: bytes) -> None:
-        nonlocal written
+    def use(data: bytes) -> float:
+        """Return the seconds of CPU that an input takes."""
         began = time.process_time()
         try:
             count.accepted += check(target, data, scratch)
@@ -105,10 +105,17 @@ def work(target: Target, options: argparse.Namespace, folder: Path, count: Count
             problem = f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}"
             reason = f": {error}"[:80] if isinstance(error, AssertionError) else ""
             note(data, problem + reason)
-        now = time.process_time()
-        count.slowest = max(count.slowest, now - began)
-        if now - began > 1:
+        return time.process_time() - began
+
+    def test(data: bytes) -> None:
+        nonlocal written
+        taken = use(data)
+        if taken > 1:  # Now and then the machine is to blame.
+            taken = min(taken, use(data))
+        count.slowest = max(count.slowest, taken)
+        if taken > 1:
             note(data, "more than a second")
+        now = time.process_time()
         count.inputs += 1
         if now - written > 0.2 or count.inputs == options.inputs:
             written = now
