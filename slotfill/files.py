@@ -367,15 +367,23 @@ def check_not_input(path: Path, inputs: Iterable[Path]) -> None:
 Shape = Any
 """Shape of JSON: type, `[item]`, `{str: item}`, `{"key": item}`; `(None, shape)` is optional."""
 
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
 _JSON_NAMES = {dict: "an object", list: "a list", str: "a string", int: "an integer"}
 
 
 def parse_json(content: str | bytes, shape: Shape) -> Any:
-    """Parse JSON of the given shape; raises ValueError, which names the first key that differs."""
+    """Parse UTF-8 JSON of the given shape; raises ValueError, which names the first wrong key."""
+    text = content if isinstance(content, str) else content.decode("utf-8")
     try:
-        value = json.loads(content)
+        value = json.loads(text)
+        if _SURROGATE_ESCAPE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except UnicodeEncodeError as error:
+        half = ord(error.object[error.start])
+        raise ValueError(f"\\u{half:04x} is half a character") from None
     check_json(value, shape)
     return value
 

@@ -101,6 +101,8 @@ class KnownValues:
                 raise ValueError(f"resolve.{key}: unknown value {found!r}")
         try:
             return cls(settings)
+        except (RecursionError, OverflowError):
+            raise ValueError("rules: a regular expression is too complex") from None
         except (LookupError, re.error) as error:
             raise ValueError(f"rules: {error}") from None
 

@@ -38,6 +38,9 @@ class Files(Protocol):
     def __getitem__(self, name: str, /) -> bytes: ...
 
 
+_FATAL = 4
+"""The lowest log severity of ONNX Runtime, whose messages quote a model; errors are exceptions."""
+
 _EXTERNAL_WEIGHTS = "session.model_external_initializers_file_folder_path"
 
 _KEPT_MEMORY = 4 << 20
@@ -120,8 +123,9 @@ class _Session:
     def __init__(self, content: bytes, path: Path) -> None:
         import onnxruntime
 
-        onnxruntime.set_default_logger_severity(3)
+        onnxruntime.set_default_logger_severity(_FATAL)
         options = onnxruntime.SessionOptions()
+        options.log_severity_level = _FATAL
         # Products of this size gain nothing from a second thread; `predict` has its own.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -141,8 +145,12 @@ class _Session:
         return metadata
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Return the outputs."""
-        return _call(self.path, lambda: self._session.run(self._outputs, inputs))
+        """Return the outputs, of 32-bit floats."""
+        outputs = _call(self.path, lambda: self._session.run(self._outputs, inputs))
+        for name, output in zip(self._outputs, outputs, strict=True):
+            if getattr(output, "dtype", None) != np.float32:
+                raise _invalid_file_error(self.path, f"its output {name!r} has no 32-bit floats")
+        return outputs
 
     def run_tokens(self, inputs: Mapping[str, np.ndarray], count: int) -> np.ndarray:
         """Return the vectors `(token, size)` of one sentence of `count` tokens."""

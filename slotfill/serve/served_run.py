@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from slotfill.config.registry import describe_failure
 from slotfill.data.sentence import Sentence
 from slotfill.errors import SlotfillError, UsageError
 from slotfill.files import real_path
@@ -79,8 +80,10 @@ class ServedRun:
         self._tried = self._seen
         try:
             self.run = await asyncio.to_thread(self._load_verified)
-        except (SlotfillError, OSError) as error:
-            logger.warning("%s; the run loaded before is kept", error)
+        except Exception as error:  # Whatever it is, the next one may be right.
+            is_expected = isinstance(error, (SlotfillError, OSError))
+            message = error if is_expected else f"{self.path} {describe_failure(error)}"
+            logger.warning("%s; the run loaded before is kept", message)
             return
         self._reloads.inc()
         logger.warning("%s has changed, and is loaded again", self.name)
@@ -124,11 +127,15 @@ def load_runs(
 ) -> dict[str, ServedRun]:
     """Return the runs by name.
 
-    Raises UsageError if two have the same name, or what `load_run` raises.
+    Raises UsageError if two have the same name or one has braces in it, or what `load_run` raises.
     """
     runs: dict[str, ServedRun] = {}
     for path in paths:
         name = name_of(path)
+        if "{" in name or "}" in name:  # Of a route, they stand for something else.
+            raise UsageError(
+                f"the run {name} has braces in its name; rename it, or give a link to it"
+            )
         if name in runs:
             raise UsageError(f"two runs are called {name}; rename one, or give a link to it")
         runs[name] = ServedRun(path, limits, metrics, device, engine)

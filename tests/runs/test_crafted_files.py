@@ -13,8 +13,10 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 from safetensors.torch import load_file, save_file
 
 from slotfill.data.batching import make_batch
@@ -126,6 +128,9 @@ def test_any_known_values_are_valid_or_one_line(trained):
     refused = [one_line(lambda text=text: use(text)) for text in mutated(values)]
     assert sum(refused) > 20
     use(json.dumps(values))
+    for pattern in ("(" * 5000 + ")" * 5000, "x{1,99999999999}", "(", "\ud800"):
+        rule = rules[0] | {"pattern": pattern}
+        assert one_line(lambda rule=rule: use(json.dumps(values | {"rules": [rule]})))
 
 
 @pytest.mark.parametrize("name", ONNX)
@@ -172,6 +177,39 @@ def test_an_onnx_file_of_other_sizes_is_one_line(trained):
                 engine.predict(make_batch([["leave", "Oslo", "for"], ["x"]], engine.indexers))
 
             one_line(use)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.BOOL])
+def test_an_onnx_file_of_other_numbers_is_one_line(kind, trained):
+    run = load_run(trained)
+    files = {each: (trained / each).read_bytes() for each in ONNX}
+    for name in ONNX:
+        model = onnx.load_from_string(files[name])
+        (output, *_) = model.graph.output
+        for node in model.graph.node:
+            node.output[:] = ["floats" if each == output.name else each for each in node.output]
+        model.graph.node.append(onnx.helper.make_node("Cast", ["floats"], [output.name], to=kind))
+        output.type.tensor_type.elem_type = kind
+        content = files | {name: model.SerializeToString()}
+        with pytest.raises(RunError, match=rf"{name}: .* has no 32-bit floats"):
+            OnnxEngine(content, run.vocab, trained)
+
+
+def test_the_names_of_an_onnx_file_are_not_printed(trained, capfd):
+    """ONNX Runtime would log the node that fails."""
+    run = load_run(trained)
+    files = {each: (trained / each).read_bytes() for each in ONNX}
+    model = onnx.load_from_string(files["model.onnx"])
+    (output, *_) = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = ["before" if each == output.name else each for each in node.output]
+    shape = onnx.numpy_helper.from_array(np.array([7, 13]), "shape")
+    model.graph.initializer.append(shape)
+    failing = onnx.helper.make_node("Reshape", ["before", "shape"], [output.name], name="\x1b[2J")
+    model.graph.node.append(failing)
+    with pytest.raises(RunError, match=r"model\.onnx: not an ONNX file of slotfill"):
+        OnnxEngine(files | {"model.onnx": model.SerializeToString()}, run.vocab, trained)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_any_header_of_the_weights_is_valid_or_one_line(trained):

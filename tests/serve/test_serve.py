@@ -238,7 +238,7 @@ def look(served) -> None:
         run_async(served._reload_if_changed())
 
 
-def test_damage_is_noticed_once_and_the_run_kept(served, trained, caplog):
+def test_damage_is_noticed_once_and_the_run_kept(served, trained, caplog, monkeypatch):
     before = served.run
     for damage, message in (
         (lambda: os.truncate("run/model.safetensors", 100), "run/model.safetensors: damaged"),
@@ -256,6 +256,13 @@ def test_damage_is_noticed_once_and_the_run_kept(served, trained, caplog):
         assert served.run is before
     caplog.clear()
     shutil.copytree(trained, "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(served, "_load", lambda: 1 / 0)
+        look(served)
+    (message,) = caplog.messages
+    assert message.startswith("run failed with ZeroDivisionError: division by zero; the run loaded")
+    caplog.clear()
+    Path("run/model.onnx").touch()
     look(served)
     assert caplog.messages == ["run has changed, and is loaded again"]
     assert served.run is not before
@@ -790,9 +797,11 @@ def test_the_api_is_described_without_other_servers(service):
 
 def test_wrong_use_is_one_line(trained, cli, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
+    shutil.copytree(trained, tmp_path / "{x}")
     for words, message in (
         (("missing",), "no run folder missing"),
         ((trained, tmp_path / "run"), "two runs are called run; rename one"),
+        ((tmp_path / "{x}",), "the run {x} has braces in its name; rename it"),
         ((trained, "--host", "no.such.host.invalid"), "--host no.such.host.invalid --port 8000: "),
     ):
         result = cli("serve", *words)
