@@ -64,13 +64,20 @@ logger = logging.getLogger(__name__)
 
 
 def read_lines(
-    path: Path, errors: EncodingErrors = "strict", max_characters: int | None = None
+    path: Path,
+    errors: EncodingErrors = "strict",
+    max_characters: int | None = None,
+    *,
+    allow_pipe: bool = False,
 ) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line of a UTF-8 file, without its line end.
 
-    `errors` and `max_characters` are those of `decode_lines`.
+    `errors` and `max_characters` are those of `decode_lines`. Without `allow_pipe`, a pipe or a
+    device is an error: it may have no end, and cannot be read again.
     Raises UsageError when there is no such file, and DataError when it is not text.
     """
+    if not allow_pipe:
+        refuse_special_file(path)
     # Python cannot close sys.stdin at exit while a thread is waiting for a line of it.
     try:
         with _open(path) as file:
@@ -253,6 +260,12 @@ def nearest_in_folder(path: Path, shown: Path | None = None) -> str:
         return ""
     near = get_close_matches(path.name, names, n=1)
     return f"; did you mean '{(shown or path).with_name(near[0])}'?" if near else ""
+
+
+def refuse_special_file(path: Path) -> None:
+    """Raise DataError if there is a device, pipe or socket at `path`."""
+    if path is not STANDARD_INPUT and is_special_file(path):
+        raise DataError(f"{path}: not a regular file; copy its content into one")
 
 
 def is_special_file(path: Path) -> bool:

@@ -83,7 +83,7 @@ def compare(
             help="Also train on parts of the training sentences, e.g. 10,25,50,100.",
         ),
     ] = None,
-    jobs: Annotated[int, Option(min=1, help="Number of runs to train in parallel.")] = 1,
+    jobs: Annotated[int, Option(min=1, max=1024, help="Number of runs to train in parallel.")] = 1,
     shard: Annotated[
         str | None,
         Option(metavar="K/N", help="Train only every N-th run, and report nothing."),

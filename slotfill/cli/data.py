@@ -96,7 +96,9 @@ def report(
     ] = Path("runs/compare"),
     jobs: Annotated[
         int,
-        Option(min=1, help="Number of runs to train in parallel.", rich_help_panel=_SUSPECTS),
+        Option(
+            min=1, max=1024, help="Number of runs to train in parallel.", rich_help_panel=_SUSPECTS
+        ),
     ] = 1,
     device: Device = "auto",
     trust: Trust = False,

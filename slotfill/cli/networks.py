@@ -103,8 +103,8 @@ def probe(
         str, Option(metavar="N,N,...", help="Numbers of tokens from the verb to the city.")
     ] = "1,2,5,10,20,50,100",
     seeds: Seeds = "1,2,3",
-    steps: Annotated[int, Option(min=1, help="Training steps of each network.")] = 400,
-    hidden_size: Annotated[int, Option(min=1, help="Hidden size of the cells.")] = 32,
+    steps: Annotated[int, Option(min=1, max=10**6, help="Training steps of each network.")] = 400,
+    hidden_size: Annotated[int, Option(min=1, max=10_000, help="Hidden size of the cells.")] = 32,
     gain: Annotated[
         str,
         Option(

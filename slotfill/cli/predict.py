@@ -117,7 +117,10 @@ def predict(
     device: Device = "auto",
     engine: Engine = "auto",
     jobs: Annotated[
-        int, Option(min=1, help="Number of processes; worthwhile from about 10,000 sentences.")
+        int,
+        Option(
+            min=1, max=1024, help="Number of processes; worthwhile from about 10,000 sentences."
+        ),
     ] = 1,
     threshold: Threshold = None,
     intent_threshold: IntentThreshold = None,

@@ -38,6 +38,7 @@ def serve(
         float,
         Option(
             min=0.001,
+            max=86_400,
             callback=check_number,
             help="Most seconds until a request is answered (503).",
         ),

@@ -27,7 +27,9 @@ from slotfill.runs.device import resolve_device
 def tune(
     config: Config = None,
     overrides: Overrides = None,
-    trials: Annotated[int, Option(min=1, help="Total number of trials of the study.")] = 20,
+    trials: Annotated[
+        int, Option(min=1, max=10**6, help="Total number of trials of the study.")
+    ] = 20,
     seeds: Annotated[
         int,
         Option(

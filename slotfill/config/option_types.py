@@ -24,6 +24,7 @@ from slotfill.files import is_special_file, nearest_in_folder
 from slotfill.paths import find_path_problem
 
 __all__ = [
+    "BeamSize",
     "CellPart",
     "Count",
     "Depth",
@@ -45,6 +46,9 @@ MAX_COUNT = 2**32 - 1
 
 MAX_SIZE = 2**20
 """The largest size, for the same reason."""
+
+MAX_BEAM = 1000
+"""The largest number of hypotheses; a few are enough."""
 
 MAX_DEPTH = 100
 """The largest number of layers, networks or parts, which are built one by one."""
@@ -148,6 +152,9 @@ def _resolve_folder(text: Any, info: ValidationInfo) -> Any:
 
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 """A whole number from 1, such as a number of units."""
+
+BeamSize = Annotated[int, Field(ge=1, le=MAX_BEAM)]
+"""A number of hypotheses, from 1."""
 
 Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
 """A number of layers or parts, from 1."""

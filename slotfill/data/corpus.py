@@ -31,6 +31,7 @@ from slotfill.files import (
     EncodingErrors,
     is_special_file,
     read_lines,
+    refuse_special_file,
     temporary_path,
 )
 
@@ -127,8 +128,7 @@ def iterate_examples(
     """
     for part in list_shards(path):
         for file in (part, *part.glob("*")):
-            if is_special_file(file):
-                raise DataError(f"{file}: not a regular file; copy its content into one")
+            refuse_special_file(file)
         reader = build_format(part, format, extra)
         for example in read_usable(reader, part, scheme, problems):
             example.extra = example.extra if extra else None
@@ -338,21 +338,24 @@ def read_texts(
     """Yield the texts of a file of sentences, without labels, or the lines of a plain text file.
 
     `format` is that of a part or "text"; None uses the name of the file. `errors` is what becomes
-    of lines of plain text that are not UTF-8. Raises DataError if the file cannot be read.
+    of lines of plain text that are not UTF-8. A pipe or device is read as text, once.
+    Raises DataError if the file cannot be read.
     """
     format = format or format_from_suffix(path)
     if format not in (None, "text"):
+        refuse_special_file(path)
         part = build_format(path, format, extra=True)
         part.reads_texts = True
         for example in read_usable(part, path, scheme):
             yield Example(example.text, location=example.location, extra=example.extra)
         return
-    if format is None and path is not STANDARD_INPUT and (name := find_other_format(path)):
+    is_stream = path is STANDARD_INPUT or is_special_file(path)
+    if format is None and not is_stream and (name := find_other_format(path)):
         raise DataError(
             f"{path}: {name}, not text; add --input-format {name}, or --input-format text if it is"
             " text"
         )
-    for number, line in read_lines(path, errors, MAX_CHARACTERS):
+    for number, line in read_lines(path, errors, MAX_CHARACTERS, allow_pipe=True):
         with suppress(ValueError, RecursionError):
             if number == 1 and format is None and isinstance(json.loads(line), dict):
                 raise DataError(

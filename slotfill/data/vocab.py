@@ -259,7 +259,6 @@ class Vocab:
         tags, resources, intents = data["tags"], data.get("resources"), data.get("intents")
         if not tags or len(set(tags)) < len(tags):
             raise ValueError("tags must be a list of different tags")
-        "".join((*data["tokens"], *tags, *(intents or ()))).encode()  # No half of a character.
         tokenizer = Tokenizer.from_json(data["tokenizer"])
         vocab = cls(data["tokens"], tags, data["scheme"], resources, intents, tokenizer)
         vocab.is_restored = True

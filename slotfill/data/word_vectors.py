@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from slotfill.config.option_types import MAX_SIZE
 from slotfill.errors import DataError, format_count, shorten_text
 from slotfill.extras import required_for
 
@@ -91,6 +92,7 @@ def _read_rows(
             problem = "a word2vec file begins with two numbers: words, numbers of each"
             raise DataError(f"{path}:1: no header; {problem}")
         count, size, start = int(header[1]), int(header[2]), header.end()
+        _check_size(size, f"{path}:1")
     binary = kind == "word2vec_binary"
     vectors: dict[str, np.ndarray] = {}
     rows = (_read_binary if binary else _read_text)(path, data, start, size, count)
@@ -115,6 +117,12 @@ _Rows = Iterator[tuple[str, bytes, bytes]]
 """The location, the word and the numbers of each row."""
 
 
+def _check_size(size: int, location: str) -> None:
+    if size > MAX_SIZE:
+        problem = f"{size:,} numbers for each word; at most {MAX_SIZE:,} are allowed"
+        raise DataError(f"{location}: {problem}")
+
+
 def _read_text(path: Path, data: mmap.mmap, start: int, size: int, count: int) -> _Rows:
     """Yield the rows of a text file; `size` 0 is that of the first row, `count` 0 any number.
 
@@ -127,7 +135,9 @@ def _read_text(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
         number += 1
         line = line.rstrip(b" \r\n")
         numbers = line.count(b" ")
-        size = size or numbers
+        if not size:
+            _check_size(numbers, f"{path}:{number}")
+            size = numbers
         problem = ""
         if not size:
             problem = "no numbers; a line has a word and numbers, separated by spaces"

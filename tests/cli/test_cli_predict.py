@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
 import pytest
-from conftest import run_on_terminal, standard_input, start
+from conftest import Result, run_on_terminal, standard_input, start
 
 from slotfill.config.registry import FORMATS
 from slotfill.data.sentence import Confidence, Sentence
@@ -486,6 +487,19 @@ def test_other_files_that_are_named_as_text_are_not_tagged_as_text(format, conte
     for text in ("vitamin B-12\n", "see [Oslo](https://example.org)\nnote: this\n"):
         Path("a.txt").write_text(text)
         assert len(rows(cli("predict", trained, "--input", "a.txt"))) == text.count("\n")
+
+
+def test_a_pipe_is_read_once(trained, cli, tmp_path):
+    os.mkfifo("pipe")
+    lines = [f"leave Oslo {number}" for number in range(1000)]
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit(Path("pipe").write_text, "\n".join(lines))
+        found = rows(cli("predict", trained, "--input", "pipe"))
+    assert [row["text"] for row in found] == lines
+    result = cli("predict", trained, "--input", "pipe", "--input-format", "jsonl")
+    assert result == Result(
+        3, "", "slotfill: pipe: not a regular file; copy its content into one\n"
+    )
 
 
 def test_json_lines_without_their_format_are_not_tagged_as_text(trained, cli, tmp_path):

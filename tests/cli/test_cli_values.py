@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from conftest import Result
 
 import slotfill
 
@@ -173,6 +174,11 @@ def test_values_of_a_run_are_replaced_without_training(desk, cli):
     wrong = cli("values", "runs/a", "rules.yaml", "rules=[{slot: a, list: no.txt}]")
     assert wrong.code == 2 and "no.txt: no such file" in wrong.err
     assert cli("predict", "runs/a", "--format", "brackets", "please").out == predicted
+    for setting in ("rules=[{slot: a, list: /dev/zero}]", "synonyms={a: /dev/zero}"):
+        endless = cli("values", "runs/a", "tiny.yaml", setting)
+        assert endless == Result(
+            3, "", "slotfill: /dev/zero: not a regular file; copy its content into one\n"
+        )
     nothing = cli("values", "runs/a", "tiny.yaml")
     assert nothing.code == 2 and nothing.err.count("\n") == 1
     assert cli("predict", "runs/a", "--format", "brackets", "please").out == predicted

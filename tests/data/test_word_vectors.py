@@ -84,6 +84,12 @@ def test_numeric_first_line_is_no_header_if_the_kind_is_set(tmp_path):
         read(tmp_path, content, max_words=9)
 
 
+@pytest.mark.parametrize("content", [b"to  4\n", b"x" + b" 1" * (2**20 + 1)])
+def test_a_row_that_is_no_vector_is_refused(content, tmp_path):
+    with pytest.raises(DataError, match=r"vectors.*:\d: "):
+        read(tmp_path, b"fly 1 2\n" * (len(content) < 99) + content, max_words=9)
+
+
 def test_first_vector_of_a_duplicate_word_is_used(tmp_path):
     actual = read(tmp_path, b"a 1 2\nb 3 4\na 5 6\n", max_words=9)
     assert actual.words == ["a", "b"] and actual.vectors.tolist() == [[1, 2], [3, 4]]

@@ -18,7 +18,7 @@ Export: Exported only with beam: 1.
 import torch
 from torch import Tensor, nn
 
-from slotfill.config.option_types import CellPart, Fraction, Size
+from slotfill.config.option_types import BeamSize, CellPart, Fraction, Size
 from slotfill.data.vocab import Vocab
 from slotfill.model.layers import AdditiveAttention, padding_mask
 from slotfill.model.taggers._decoder import Decoder, EncoderMemory
@@ -45,7 +45,7 @@ class Aligned(Decoder):
         tag_size: Size = 32,
         cell: CellPart = "lstm",
         dropout: Fraction = 0.5,
-        beam: Size = 1,
+        beam: BeamSize = 1,
     ) -> None:
         super().__init__(2 * input_size, vocab, hidden_size, tag_size, cell, dropout, beam)
         self.first_query = nn.Linear(input_size, hidden_size)

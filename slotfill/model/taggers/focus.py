@@ -16,7 +16,7 @@ Export: Exported only with beam: 1.
 import torch
 from torch import Tensor
 
-from slotfill.config.option_types import CellPart, Fraction, Size
+from slotfill.config.option_types import BeamSize, CellPart, Fraction, Size
 from slotfill.data.vocab import Vocab
 from slotfill.model.recurrence import run_cell
 from slotfill.model.taggers._decoder import Decoder, EncoderMemory
@@ -41,7 +41,7 @@ class Focus(Decoder):
         tag_size: Size = 32,
         cell: CellPart = "lstm",
         dropout: Fraction = 0.5,
-        beam: Size = 1,
+        beam: BeamSize = 1,
     ) -> None:
         super().__init__(input_size, vocab, hidden_size, tag_size, cell, dropout, beam)
 

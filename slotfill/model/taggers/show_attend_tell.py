@@ -43,7 +43,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slotfill.config.option_types import CellPart, Fraction, NonNegative, Size
+from slotfill.config.option_types import BeamSize, CellPart, Fraction, NonNegative, Size
 from slotfill.data.vocab import Vocab
 from slotfill.model.layers import AdditiveAttention, padding_mask
 from slotfill.model.taggers._decoder import Decoder, EncoderMemory
@@ -82,7 +82,7 @@ class ShowAttendTell(Decoder):
         tag_size: Size = 32,
         cell: CellPart = "lstm",
         dropout: Fraction = 0.5,
-        beam: Size = 1,
+        beam: BeamSize = 1,
     ) -> None:
         context_size = input_size * (2 if aligned else 1)
         super().__init__(context_size, vocab, hidden_size, tag_size, cell, dropout, beam)
