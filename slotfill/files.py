@@ -292,6 +292,28 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
+def write_in_folder(path: Path, content: str | bytes) -> None:
+    """Write a file of a folder that may be of a stranger: as `write_atomically`, through no link.
+
+    Raises UsageError if `path` is one.
+    """
+    check_no_link(path)
+    write_atomically(path, content)
+
+
+def check_no_links(folder: Path) -> None:
+    """Raise UsageError if anything in `folder` is a link, which may lead out of it."""
+    for parent, folders, files in os.walk(folder):
+        for name in sorted((*folders, *files)):
+            check_no_link(Path(parent, name))
+
+
+def check_no_link(path: Path) -> None:
+    """Raise UsageError if `path`, which slotfill has named and not the user, is a link."""
+    if path.is_symlink():
+        raise UsageError(f"{path}: is a link, not a file or folder of slotfill; remove it")
+
+
 @contextmanager
 def replaced_at_end(path: Path) -> Iterator[Path]:
     """Yield a temporary file to write, which becomes `path` unless an error occurs.
@@ -303,6 +325,7 @@ def replaced_at_end(path: Path) -> Iterator[Path]:
     target = _follow_link(path)
     temporary = temporary_path(target)
     try:
+        temporary.open("xb").close()  # Not through a link that has its name.
         yield temporary
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
@@ -315,12 +338,12 @@ def replaced_at_end(path: Path) -> Iterator[Path]:
 
 
 def temporary_path(path: Path) -> Path:
-    """Return where this process writes what becomes `path`; remove what killed ones have left."""
+    """Return where this process writes what becomes `path`, once what others have left is gone."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.new"):
         process = left.name.removesuffix(".new").rpartition(".")[2]
-        if process.isdecimal() and not _is_running(int(process)):
+        if process.isdecimal() and (int(process) == os.getpid() or not _is_running(int(process))):
             with suppress(OSError):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
     return path.with_name(f"{path.name}.{os.getpid()}.new")
 
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from slotfill.errors import DataError, UsageError
-from slotfill.files import check_new_file, decode_lines, read_lines, write_atomically
+from slotfill.files import (
+    check_new_file,
+    decode_lines,
+    read_lines,
+    write_atomically,
+    write_in_folder,
+)
 
 
 def test_existing_files_are_kept_without_force(tmp_path):
@@ -80,6 +86,23 @@ def test_the_file_of_a_link_is_written_and_the_link_stays(tmp_path):
     link.symlink_to(tmp_path / "nowhere" / "file")
     with pytest.raises(UsageError, match="there is no such folder"):
         check_new_file(link, force=True)
+
+
+def test_a_file_that_slotfill_names_is_not_written_through_a_link(tmp_path):
+    target = tmp_path / "mine"
+    target.write_text("mine")
+    for leads_to in (target, tmp_path / "nowhere"):
+        (tmp_path / "scores.json").symlink_to(leads_to)
+        with pytest.raises(UsageError, match=r"scores\.json: is a link, not a file"):
+            write_in_folder(tmp_path / "scores.json", "new")
+        (tmp_path / "scores.json").unlink()
+    # The temporary file has a name that can be guessed.
+    (tmp_path / f"scores.json.{os.getpid()}.new").symlink_to(target)
+    write_in_folder(tmp_path / "scores.json", "new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "mine": "mine",
+        "scores.json": "new",
+    }
 
 
 def test_writes_text_and_bytes(tmp_path):

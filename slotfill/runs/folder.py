@@ -25,11 +25,13 @@ from slotfill.config.models import Config
 from slotfill.data.vocab import Vocab
 from slotfill.errors import RunError, UsageError
 from slotfill.files import (
+    check_no_link,
+    check_no_links,
     is_special_file,
     parse_json,
     read_regular_file,
     real_path,
-    write_atomically,
+    write_in_folder,
 )
 from slotfill.runs.environment import environment, list_differences
 from slotfill.runs.load import (
@@ -106,6 +108,7 @@ class RunFolder:
         if resume:
             self.out = self.out.with_name(self.out.name.removesuffix(".partial"))
         self.partial = partial_path(self.out)
+        check_no_link(self.partial)
         self.force = force
         self.release: Callable[[], object] = lambda: None
         self.source = find_stopped_run(self.out) if resume else None
@@ -120,6 +123,7 @@ class RunFolder:
             if self.source is None:  # Another process has just completed it.
                 self.release()
                 raise FolderInUseError(_IN_USE.format(self.partial))
+            check_no_links(self.source)
             if (self.source / _MANIFEST).exists():
                 self._files = RunFiles(self.source, str(_MANIFEST))
             self.config = parse_run_config(self._read("config.yaml"), self.source)
@@ -170,6 +174,7 @@ class RunFolder:
             self.partial.parent.mkdir(parents=True, exist_ok=True)
             self._lock()
             if is_completed(self.partial):  # It is not deleted before this run is finished.
+                check_no_links(self.partial)
                 (self.partial / _REPLACED).mkdir(exist_ok=True)
                 self._publish()
                 self._lock()
@@ -185,18 +190,18 @@ class RunFolder:
             is_in_file = self.partial.parent.is_file()
             reason = "Not a directory" if is_in_file else error.strerror
             raise UsageError(f"cannot make the run folder {self.partial}: {reason}") from None
-        write_atomically(self.partial / "config.yaml", config.to_yaml())
-        write_atomically(self.partial / "vocab.json", render_vocab(vocab.to_json()))
-        write_atomically(self.partial / ENVIRONMENT, json.dumps(environment(), indent=1))
+        write_in_folder(self.partial / "config.yaml", config.to_yaml())
+        write_in_folder(self.partial / "vocab.json", render_vocab(vocab.to_json()))
+        write_in_folder(self.partial / ENVIRONMENT, json.dumps(environment(), indent=1))
         if files := config.external_files:
-            write_atomically(self.partial / SOURCES, render_sources(files))
+            write_in_folder(self.partial / SOURCES, render_sources(files))
         self._write_manifest(_BEGUN_WITH)
 
     def _write_manifest(self, names: Iterable[str]) -> None:
         """Let `--resume` verify those of the files `names` that are there."""
         paths = [path for name in names if (path := self.partial / name).exists()]
         contents = {path.name: path.read_bytes() for path in paths}
-        write_atomically(self.partial / _MANIFEST, render_manifest(contents, completed=False))
+        write_in_folder(self.partial / _MANIFEST, render_manifest(contents, completed=False))
 
     def _has(self, name: str) -> bool:
         """Return whether the stopped run has a file, or had it when training began."""
@@ -240,7 +245,7 @@ class RunFolder:
 
     def save_checkpoint(self, trainer: Trainer) -> None:
         """Save the state of `trainer` in one file, from which it continues bit for bit."""
-        write_atomically(self.partial / _STATE, _add_checksum(_serialize(*trainer.state_dict())))
+        write_in_folder(self.partial / _STATE, _add_checksum(_serialize(*trainer.state_dict())))
 
     def load_checkpoint(self, trainer: Trainer) -> None:
         """Restore the state of `trainer`; raises RunError if the checkpoint does not fit it."""

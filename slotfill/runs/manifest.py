@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.errors import RunError, UsageError
-from slotfill.files import Shape, parse_json, read_regular_file, write_atomically
+from slotfill.files import (
+    Shape,
+    check_no_links,
+    parse_json,
+    read_regular_file,
+    write_in_folder,
+)
 from slotfill.inference.onnx_engine import ONNX
 from slotfill.runs.sources import SOURCES
 from slotfill.version import FORMAT
@@ -143,7 +149,7 @@ class RunFiles:
         entries = {name: _entry(content) for name, content in contents.items()}
         try:
             for name, content in contents.items():
-                write_atomically(self.path / (name + _PENDING), content)
+                write_in_folder(self.path / (name + _PENDING), content)
             write_run(self.path, {}, self._entries | entries, completed=self.completed)
         except OSError:
             self.settle()
@@ -164,12 +170,13 @@ class RunFiles:
                 pending.unlink()
 
     def check_changeable(self) -> None:
-        """Raise UsageError if the run is packed, so that `replace` writes nothing."""
+        """Raise UsageError if the run is packed or has links, so that `replace` writes nothing."""
         if self.is_packed:
             raise UsageError(
                 f"{self.path}: a packed run is not changed; change the run folder, and pack it"
                 " again"
             )
+        check_no_links(self.path)
 
     def _read(self, name: str, sizes: Container[int]) -> bytes:
         """Return the content of a file, which is not verified; nothing if its size is another."""
@@ -187,8 +194,8 @@ def write_run(
 ) -> None:
     """Write files into the run folder `path`, then the manifest of them and of other `entries`."""
     for name, content in contents.items():
-        write_atomically(path / name, content)
-    write_atomically(path / MANIFEST, render_manifest(contents, entries, completed=completed))
+        write_in_folder(path / name, content)
+    write_in_folder(path / MANIFEST, render_manifest(contents, entries, completed=completed))
 
 
 def render_manifest(

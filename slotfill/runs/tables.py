@@ -15,11 +15,12 @@ from slotfill.data.sentence import Example
 from slotfill.data.tables import Table, check_table, is_table, open_table
 from slotfill.errors import UsageError
 from slotfill.files import (
+    check_no_link,
     nearest_in_folder,
     parse_json,
     real_path,
     replaced_at_end,
-    write_atomically,
+    write_in_folder,
 )
 from slotfill.runs.predict import Predictor, Text
 from slotfill.runs.shard import ALL, Shard, parse_shard
@@ -88,6 +89,8 @@ def check_origin(
     """
     if [task.target for task in tasks] == [out]:
         return
+    for task in tasks:
+        check_no_link(task.target)
     run = predictor.run
     origin: dict[str, Any] = {"run": str(run.files.path), "fingerprint": run.files.fingerprint}
     origin |= {"text_column": text_column, "confidence": predictor.confidence}
@@ -111,7 +114,7 @@ def check_origin(
         raise UsageError(f"{path}: {problem}; choose another --out")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(origin, ensure_ascii=False, indent=1) + "\n")
+        write_in_folder(path, json.dumps(origin, ensure_ascii=False, indent=1) + "\n")
 
 
 def predict_table(task: TableTask, text_column: str, predictor: Predictor, render: Render) -> int:

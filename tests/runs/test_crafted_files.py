@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from slotfill.data.batching import make_batch
 from slotfill.data.sentence import Slot
 from slotfill.data.tokenizers import Tokenizer
-from slotfill.errors import ConfigError, RunError
+from slotfill.errors import ConfigError, RunError, UsageError
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
 from slotfill.runs.card import render_card
 from slotfill.runs.folder import RunFolder
@@ -374,6 +374,56 @@ def test_a_pipe_a_device_and_a_huge_file_of_a_stopped_run_are_not_read(
             first = f"a.partial/{name}: "
         assert result.code in (1, 2) and result.err.startswith(f"slotfill: {first}"), result.err
         assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("scores.json", "calibration.json", "config.yaml", "environment.json", "history.csv"),
+        *("checkpoint", "checkpoint/manifest.json", "logs", "logs/mlflow_run_id", "replaced", ""),
+    ],
+)
+def test_a_stopped_run_with_a_link_is_not_resumed(name, trained, desk, cli):
+    run = load_run(trained)
+    folder = RunFolder(Path("a"))
+    folder.create(run.config, run.vocab)
+    save_file({}, folder.partial / "checkpoint" / "state.safetensors")
+    (folder.partial / "logs").mkdir()
+    folder.release()
+    link, outside = Path("a.partial", name), Path("outside")
+    link.rename(outside) if link.exists() else outside.write_text("mine")
+    link.symlink_to(outside.absolute())
+    before = contents(outside)
+    result = cli("train", "--resume", "a", "--device", "cpu")
+    assert (result.code, result.out) == (2, "")
+    assert (
+        result.err == f"slotfill: {link}: is a link, not a file or folder of slotfill; remove it\n"
+    )
+    assert contents(outside) == before and link.is_symlink() and not Path("a").exists()
+    outside.rename("elsewhere")
+    result = cli("train", "--resume", "a", "--device", "cpu")
+    assert result.code == 2 and result.err.count("\n") == 1 and not outside.exists()
+
+
+def contents(path):
+    """Return the content of each file in a folder, or of a file."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return {str(file): file.read_bytes() for file in files if file.is_file()}
+
+
+@pytest.mark.parametrize("name", ["values.json.new", "calibration.json", "notes"])
+def test_a_run_with_a_link_is_not_changed(name, trained, tmp_path):
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    shutil.copytree(trained, run)
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(outside)
+    with pytest.raises(UsageError, match=rf"run/{name}: is a link"):
+        RunFiles(run).replace({"values.json": b"{}"})
+    (run / name).unlink()
+    assert not outside.exists()
+    (tmp_path / "current").symlink_to(run)  # The whole may be one.
+    RunFiles(tmp_path / "current").replace({"values.json": b"{}"})
+    assert (run / "values.json").read_bytes() == b"{}"
 
 
 def make_sparse(path):

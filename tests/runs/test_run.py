@@ -340,9 +340,9 @@ def test_run_predicts_after_an_interrupted_export(run, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    write = files.write_atomically
+    write = files.write_in_folder
     monkeypatch.setattr(
-        "slotfill.runs.manifest.write_atomically",
+        "slotfill.runs.manifest.write_in_folder",
         lambda path, content: fail() if "model.onnx" in path.name else write(path, content),
     )
     with pytest.raises(OSError, match="No space left"):

@@ -38,7 +38,7 @@ from slotfill.data.splits import (
 from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError, format_count
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
-from slotfill.files import parse_json, write_atomically
+from slotfill.files import parse_json, write_in_folder
 from slotfill.inference.tagging import predict
 from slotfill.lab.compare.resampling import Resampling, Subset
 from slotfill.lab.contracts.check import find_part_problem
@@ -483,4 +483,4 @@ def _evaluate(job: Job, device: str) -> None:
         "scores": scores,
         "counts": counts,
     }
-    write_atomically(job.result_path, json.dumps(result, ensure_ascii=False))
+    write_in_folder(job.result_path, json.dumps(result, ensure_ascii=False))

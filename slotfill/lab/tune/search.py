@@ -25,7 +25,7 @@ from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split
 from slotfill.errors import ConfigError, SlotfillError, UsageError, format_count
-from slotfill.files import real_path, write_atomically
+from slotfill.files import check_no_link, real_path, write_in_folder
 from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_buildable
 from slotfill.runs.train import build_trainer
@@ -145,6 +145,8 @@ def open_study(search: Search, storage: str | None = None) -> Study:
         search.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {search.out}: cannot be created: {error.strerror}") from None
+    journal = search.out / "study.journal"
+    check_no_link(journal)
     config = search.config
     metadata = config.model_dump()
     # Sentences can have other paths on other machines, but must be the same.
@@ -159,7 +161,7 @@ def open_study(search: Search, storage: str | None = None) -> Study:
         for key, values in config.tune.items()
     }
     return Study(
-        storage or str(search.out / "study.journal"),
+        storage or str(journal),
         search.name,
         metadata | {"format": FORMAT, "seeds": search.seeds},
         config.tune,
@@ -317,7 +319,7 @@ def write_best(search: Search, study: Study) -> Trial | None:
         f"#   slotfill train {search.best_path}",
     ]
     config = search.config_with(best.settings).model_copy(update={"data": search.data})
-    write_atomically(search.best_path, "\n".join([*header, config.to_yaml()]))
+    write_in_folder(search.best_path, "\n".join([*header, config.to_yaml()]))
     return best
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from slotfill.errors import RunError
 from slotfill.extras import required_for
-from slotfill.files import write_atomically
+from slotfill.files import write_in_folder
 from slotfill.training.loggers.base import Logger, metrics_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class MLflow(Logger):
             self._run = self._client.create_run(experiment, run_name=name).info.run_id
             self._logged = set()
             file.parent.mkdir(exist_ok=True)
-            write_atomically(file, self._run)
+            write_in_folder(file, self._run)
             for key, value in _flatten(config):
                 self._client.log_param(self._run, key, str(value)[:_MAX_PARAMETER])
 
