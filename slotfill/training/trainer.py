@@ -9,16 +9,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field, Json, ValidationError
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from slotfill.config.models import TrainConfig
-from slotfill.data.sentence import Confidence, Sentence, Slot
+from slotfill.data.sentence import Confidence, Sentence, Slot, intent_names
 from slotfill.data.splits import ranks_epochs
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError
@@ -54,6 +55,9 @@ _PARTS = (
 
 Weights = tuple[Tensor, ...] | list[Tensor]
 
+_Count = Annotated[int, Field(ge=0, le=2**53)]
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 LOSS_SYNC_INTERVAL = 16
 """On CUDA, read the loss (a device sync) once in so many steps."""
 
@@ -70,9 +74,9 @@ class EpochMetrics:
     learning_rate: float
     """Learning rate of the epoch's last step."""
     tokens_per_second: float
-    seconds: float
+    seconds: _Seconds
     """Time for training and validation."""
-    round: int = 0
+    round: _Count = 0
     """How many times `train.text` has been predicted."""
     kl: float = 0.0
     """The KL term of the loss, of cells or a generator with latent vectors, in nats."""
@@ -126,13 +130,41 @@ Report = Callable[[Progress], None]
 class _Begun:
     """How far an epoch is in a checkpoint, and its sums so far; all zero between epochs."""
 
-    steps: int = 0
+    steps: _Count = 0
     loss: float = 0.0
     kl: float = 0.0
     gradient_norm: float = 0.0
-    tokens: int = 0
-    sentences: int = 0
-    seconds: float = 0.0
+    tokens: _Count = 0
+    sentences: _Count = 0
+    seconds: _Seconds = 0.0
+
+
+class _Notes(BaseModel):
+    """What a checkpoint has besides tensors; it may be of a stranger."""
+
+    history: Json[list[EpochMetrics]]
+    best: _Count
+    steps_done: _Count
+    steps: _Count
+    round: _Count
+    begun: Json[_Begun]
+    predicted: Json[list[tuple[list[Slot], str | None, Confidence]]]
+
+    @classmethod
+    def parse(cls, metadata: Mapping[str, str]) -> _Notes:
+        """Raises ValueError, which names the first value that is not valid."""
+        try:
+            notes = cls.model_validate(metadata)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        if [row.epoch for row in notes.history] != [*range(1, len(notes.history) + 1)]:
+            raise ValueError("history: its epochs are not numbered from 1")
+        if notes.best > len(notes.history):
+            raise ValueError("best: not an epoch of the history")
+        if (notes.round > 0) != bool(notes.predicted):
+            raise ValueError("predicted: does not fit the round")
+        return notes
 
 
 class Trainer:
@@ -542,19 +574,21 @@ class Trainer:
         }
 
     def load_state_dict(self, tensors: Tensors, metadata: Mapping[str, str]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned; raises ValueError if it does not fit."""
+        notes = _Notes.parse(metadata)
         groups: dict[str, Tensors] = {}
         for name, tensor in tensors.items():
             group, _, key = name.partition("/")
             groups.setdefault(group, {})[key] = tensor
+        self._check_tensors(groups)
         self.model.load_state_dict(groups["model"])
         self.best_weights = groups["model"] | groups.get("best", {})
         if self.ema is not None:
             self.ema.load_state_dict(groups["ema"])
         state = {
-            int(group.removeprefix("optimizer.")): named
-            for group, named in groups.items()
-            if group.startswith("optimizer.")
+            index: groups[name]
+            for index in range(len(self.weights))
+            if (name := f"optimizer.{index}") in groups
         }
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
         for index, table in enumerate(self.tables):
@@ -562,24 +596,73 @@ class Trainer:
         _set_random_state(groups["random"])
         names = ("random", *(f"random.{rank}" for rank in range(1, len(groups))))
         self.random_states = [groups[name] for name in names if name in groups]
-        self.history = [EpochMetrics(**row) for row in json.loads(metadata["history"])]
-        best = int(metadata["best"])
-        self.best = self.history[best - 1] if best else None
-        self.steps_done = int(metadata["steps_done"])
-        labels = json.loads(metadata["predicted"])
+        self.history = notes.history
+        self.best = self.history[notes.best - 1] if notes.best else None
+        self.steps_done = notes.steps_done
+        labels = notes.predicted
         predicted = [
-            replace(
-                sentence,
-                slots=[Slot(*slot) for slot in slots],
-                intent=intent,
-                confidence=Confidence(*confidence),
-            )
+            replace(sentence, slots=slots, intent=intent, confidence=confidence)
             for sentence, (slots, intent, confidence) in zip(self.text, labels, strict=bool(labels))
         ]
-        self.start_round(int(metadata["round"]), predicted)
-        if metadata["steps"] == str(self.steps):  # Otherwise the config was changed.
-            self.begun = _Begun(**json.loads(metadata["begun"]))
+        self._check_labels(predicted)
+        self.start_round(notes.round, predicted)
+        if notes.steps == self.steps:  # Otherwise the config was changed.
+            if notes.begun.steps >= self.steps:
+                raise ValueError("begun.steps: not within an epoch")
+            self.begun = notes.begun
             self.lr_schedule = self._schedule()
+
+    def _check_tensors(self, groups: Mapping[str, Tensors]) -> None:
+        """Raise ValueError if a tensor of a checkpoint has not the shape and dtype that it needs.
+
+        torch does not look at those of an optimizer, and then reads beyond their ends.
+        """
+        model, random = self.model.state_dict(), _random_state()
+        best = groups.get("best", {})
+        needed: dict[str, Mapping[str, Tensor]] = {"model": model}
+        needed["best"] = {name: model[name] for name in best if name in model}
+        if self.ema is not None:
+            needed["ema"] = self.ema.state_dict()
+        for index, table in enumerate(self.tables):
+            needed[f"table.{index}"] = table.state_dict()
+        always = {"step", "exp_avg", "exp_avg_sq"} if self.config.optimizer != "sgd" else set()
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        for index, weight in enumerate(weights):
+            if state := groups.get(f"optimizer.{index}"):
+                names = always | state.keys()
+                needed[f"optimizer.{index}"] = {
+                    name: torch.ones(()) if name == "step" else weight for name in names
+                }
+        for group, like in needed.items():
+            _check_fits(group, groups.get(group, {}), like)
+        for group in {"random", *(name for name in groups if name.startswith("random."))}:
+            state = {name: each for name, each in groups.get(group, {}).items() if name in random}
+            # One that another kind of device has written has not all of them.
+            _check_fits(group, state, {name: random[name] for name in {"cpu", *state}})
+
+    def _check_labels(self, sentences: Iterable[Sentence]) -> None:
+        """Raise ValueError if predicted sentences have labels that none of this model can have."""
+        names, intents = {*self.vocab.slot_names}, {*self.vocab.intents}
+        for sentence in sentences:
+            end = 0
+            for slot in sentence.slots or ():
+                is_there = end <= slot.start < slot.end <= len(sentence.tokens)
+                if slot.name not in names or not is_there:
+                    raise ValueError(f"predicted: {slot} is no slot of '{sentence.text}'")
+                end = slot.end
+            if not intents.issuperset(intent_names(sentence.intent)):
+                raise ValueError(f"predicted: the intent {sentence.intent!r} is not known")
+
+
+def _check_fits(group: str, tensors: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless `tensors` have the names, shapes and dtypes of `needed`."""
+    for name in {**needed, **tensors}:
+        found, expected = (
+            f"{each[name].dtype} {tuple(each[name].shape)}" if name in each else "missing"
+            for each in (tensors, needed)
+        )
+        if found != expected:
+            raise ValueError(f"{group}/{name} is {found}, but must be {expected}")
 
 
 def _random_state() -> Tensors:

@@ -64,6 +64,16 @@ def test_resuming_in_any_round_changes_nothing():
         assert same(weights(resumed.model), weights(uninterrupted.model))
 
 
+@pytest.mark.parametrize("slot", [["x", 0, 1], ["from", 0, 99], ["from", 1, 1], ["from", -1, 1]])
+def test_predicted_labels_of_a_checkpoint_that_no_model_predicts_are_refused(slot):
+    tensors, metadata = run(make_trainer(), epochs=3).state_dict()
+    predicted = json.loads(metadata["predicted"])
+    for labels in ([[slot], None], [[], "flight"]):
+        predicted[0][:2] = labels
+        with pytest.raises(ValueError, match=r"^predicted: "):
+            make_trainer().load_state_dict(tensors, metadata | {"predicted": json.dumps(predicted)})
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 def test_two_processes_share_the_predicted_sentences():
     trainer = run(make_trainer("train.processes=2"))

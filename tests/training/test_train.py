@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import deque
 from contextlib import suppress
@@ -181,6 +182,68 @@ def test_resuming_from_a_checkpoint_changes_nothing(optimizer, average, tmp_path
     assert same(ema_weights(resumed), ema_weights(uninterrupted))
     assert same(resumed.best_weights, uninterrupted.best_weights)
     assert resumed.best.epoch == uninterrupted.best.epoch
+
+
+def adam_state(change):
+    return lambda tensors: {"optimizer.3/exp_avg": change(tensors["optimizer.3/exp_avg"])}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (adam_state(lambda t: t[:1]), r"optimizer\.3/exp_avg is torch.float32 \(1,\), but must be"),
+        (adam_state(lambda t: t.double()), r"optimizer\.3/exp_avg is torch.float64"),
+        (adam_state(lambda t: None), r"optimizer\.3/exp_avg is missing"),
+        (lambda t: {"ema/module.3": torch.zeros(())}, r"ema/module\.3 is torch.float32 \(\)"),
+        (
+            lambda t: {"best/tagger.end": torch.zeros(9)},
+            r"best/tagger\.end is torch.float32 \(9,\)",
+        ),
+        (lambda t: {"best/other": torch.zeros(9)}, r"best/other is torch.float32 \(9,\)"),
+        (lambda t: {"model/tagger.end": None}, "model/tagger.end is missing"),
+        (lambda t: {"random/cpu": torch.zeros(3)}, "random/cpu is torch.float32"),
+        (lambda t: {"random.1/cpu": torch.zeros(3)}, "random.1/cpu is torch.float32"),
+    ],
+)
+def test_a_checkpoint_whose_tensors_do_not_fit_is_refused(change, problem):
+    tensors, metadata = run(make_trainer("train.ema_decay=0.9"), epochs=1).state_dict()
+    tensors = {
+        name: each for name, each in {**tensors, **change(tensors)}.items() if each is not None
+    }
+    with pytest.raises(ValueError, match=f"^{problem}"):
+        make_trainer("train.ema_decay=0.9").load_state_dict(tensors, metadata)
+
+
+BEGUN = {"steps": 0, "loss": 0.0, "kl": 0.0, "gradient_norm": 0.0, "tokens": 0, "sentences": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"steps_done": "9" * 4000}, "steps_done: "),
+        ({"steps_done": "-5"}, "steps_done: "),
+        ({"best": "-3"}, "best: "),
+        ({"best": "2"}, "best: not an epoch of the history"),
+        ({"round": "1"}, "predicted: does not fit the round"),
+        ({"predicted": '[[[["day", 0, 1]], null, [[1], 1]]]'}, "predicted: does not fit the round"),
+        ({"predicted": "[[]]"}, "predicted.0.0: "),
+        ({"history": "[" * 100_000}, "history: Invalid JSON"),
+        ({"history": "[]", "best": "1"}, "best: "),
+        ({"begun": json.dumps(BEGUN | {"steps": 5})}, "begun.steps: not within an epoch"),
+        ({"begun": json.dumps(BEGUN | {"steps": 10**18})}, "begun.steps: "),
+        ({"begun": json.dumps(BEGUN | {"seconds": math.nan})}, "begun.seconds: "),
+        ({"valid_f1": "x"}, "history.0.valid_f1: "),
+        ({"loss": None}, "history.0.loss: "),
+        ({"seconds": math.inf}, "history.0.seconds: "),
+        ({"epoch": 7}, "history: its epochs are not numbered from 1"),
+    ],
+)
+def test_a_checkpoint_whose_numbers_are_not_possible_is_refused(changes, problem):
+    tensors, metadata = run(make_trainer(), epochs=1).state_dict()
+    if not changes.keys() <= metadata.keys():
+        changes = {"history": json.dumps([json.loads(metadata["history"])[0] | changes])}
+    with pytest.raises(ValueError, match=f"^{problem}"):
+        make_trainer().load_state_dict(tensors, metadata | changes)
 
 
 def scripted(monkeypatch, *metrics):
