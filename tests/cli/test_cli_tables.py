@@ -363,3 +363,13 @@ def test_what_a_link_leads_to_is_written(trained, cli):
     words = ("predict", trained, "--text-column", "utterance", "--input", CSV, "--out", "new.csv")
     assert cli(*words).code == 0 and cli(*words).code == 2
     assert Path("new.csv").is_symlink() and len(read_table("target.csv")) == len(TEXTS)
+
+
+@pytest.mark.parametrize("name", [CSV, ".predict.json"])
+def test_a_link_in_the_folder_that_is_written_to_is_not_followed(name, trained, cli):
+    write_table(CSV)
+    Path("new").mkdir()
+    Path("new", name).symlink_to("../outside")
+    refused = cli("predict", trained, "--text-column", "utterance", "--input", CSV, "--out", "new")
+    assert refused.code == 2 and f"new/{name}: is a link" in refused.err
+    assert not Path("outside").exists()

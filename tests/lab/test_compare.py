@@ -335,6 +335,15 @@ def test_a_second_call_trains_nothing_and_reports_the_same(again, cli):
     assert new["runs"] == report["runs"]
 
 
+def test_no_result_is_written_through_a_link(again, cli):
+    result = min(OUT.rglob("*-seed1.json"))
+    result.unlink()
+    result.symlink_to(Path("outside").absolute())
+    refused = cli("compare", "one.yaml", "two.yaml", "three.yaml", *FAST)
+    assert refused.code == 2 and f"{result}: is a link" in refused.err
+    assert not Path("outside").exists()
+
+
 def test_only_a_missing_run_is_trained_again(again, cli):
     before = stamps()
     shutil.rmtree(OUT / "corpus" / "two-seed2")

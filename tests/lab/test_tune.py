@@ -354,6 +354,15 @@ def test_files_of_the_user_are_not_overwritten(desk, cli):
     assert (Path("notes.txt").read_text(), result.code) == ("mine\n", 2)
 
 
+@pytest.mark.parametrize("name", ["best.yaml", "study.journal"])
+def test_no_file_of_a_study_is_written_through_a_link(name, desk, cli):
+    OUT.mkdir(parents=True)
+    (OUT / name).symlink_to(Path("outside").absolute())
+    result = cli("tune", "tiny.yaml")
+    assert result.code == 2 and f"{OUT}/{name}: is a link" in result.err
+    assert not Path("outside").exists()
+
+
 def test_without_valid_sentences_there_is_nothing_to_tune_on(desk, cli):
     data = "{train: corpus/train.brackets, holdout: 0}"
     write_config(Path("all.yaml"), data=data, tune=RANGES)

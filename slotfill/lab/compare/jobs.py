@@ -38,7 +38,7 @@ from slotfill.data.splits import (
 from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError, format_count
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
-from slotfill.files import parse_json, write_in_folder
+from slotfill.files import check_no_link, parse_json, write_in_folder
 from slotfill.inference.tagging import predict
 from slotfill.lab.compare.resampling import Resampling, Subset
 from slotfill.lab.contracts.check import find_part_problem
@@ -236,6 +236,7 @@ def _register(names: dict[str, str], name: str, value: str) -> None:
 
 def check_same_config(job: Job) -> None:
     """Raise UsageError if the run folder belongs to another config or to other sentences."""
+    check_no_link(job.result_path)
     folder = job.folder if _is_trained(job) else find_stopped_run(job.folder)
     if folder is None:
         if job.folder.exists():

@@ -70,6 +70,11 @@ class Search:
         """The file for the best config."""
         return self.out / "best.yaml"
 
+    @property
+    def journal_path(self) -> Path:
+        """The file for the study, unless it has another storage."""
+        return self.out / "study.journal"
+
     def config_with(self, settings: Settings) -> Config:
         """Return the config with `settings`; raises ConfigError if they do not fit together."""
         changes = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
@@ -123,6 +128,8 @@ def plan(
         raise UsageError(f"--out {out}: is a file; give the folder for the study")
     search = Search(shown, overrides, name, config, with_test.data, sentences, seeds, out)
     best = search.best_path
+    for path in (best, search.journal_path):
+        check_no_link(path)
     if best.exists():
         if not best.read_text(encoding="utf-8", errors="replace").startswith(HEADER):
             raise UsageError(
@@ -145,8 +152,6 @@ def open_study(search: Search, storage: str | None = None) -> Study:
         search.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {search.out}: cannot be created: {error.strerror}") from None
-    journal = search.out / "study.journal"
-    check_no_link(journal)
     config = search.config
     metadata = config.model_dump()
     # Sentences can have other paths on other machines, but must be the same.
@@ -161,7 +166,7 @@ def open_study(search: Search, storage: str | None = None) -> Study:
         for key, values in config.tune.items()
     }
     return Study(
-        storage or str(journal),
+        storage or str(search.journal_path),
         search.name,
         metadata | {"format": FORMAT, "seeds": search.seeds},
         config.tune,
