@@ -462,3 +462,78 @@ def test_files_to_try_are_relative_to_the_config(desk, cli, monkeypatch):
     result = cli("tune", "../tiny.yaml", tried.replace("b.vec", "c.vec"), "--out", "other")
     assert (result.code, result.out) == (2, "")
     assert "embedding.1.path: there is no file ../c.vec; did you mean '../b.vec'?" in result.err
+
+
+def write_study(cli, trials):
+    """The lines of the journal of a study with so many trials."""
+    tune_json(cli, FAST, "--trials", str(trials))
+    return (OUT / "study.journal").read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_a_record_that_was_cut_short_is_dropped_and_the_study_goes_on(desk, cli, others):
+    """So a full disk or a killed process leaves it; `others` have appended to it since."""
+    lines = write_study(cli, 2)
+    started = [number for number, line in enumerate(lines) if b'"op_code":6' in line][-2]
+    torn = b"".join(lines[: started + 1]) + lines[started + 1][:40]
+    new = lines[0].replace(b'"op_code":0', b'"op_code":4').replace(b"study_name", b"study_id")
+    new = re.sub(rb'"study_id":"\w+".*', b'"study_id":0,"datetime_start":null}', new)
+    path = OUT / "study.journal"
+    path.write_bytes(torn + new * others)
+    before = path.stat().st_size
+    result = cli("tune", "tiny.yaml", FAST, "--trials", "3", "--json")
+    place = f":{started + 2}: an incomplete record" if others else ": the last record is incomplete"
+    assert result.code == 0 and f"study.journal{place}" in result.err, result.err
+    found = json.loads(result.out)
+    assert (len(found["trials"]), found["running"]) == (3, 0)
+    if others:  # Nothing has moved, as others may be reading.
+        assert path.read_bytes()[:before].endswith(new)
+    result = cli("tune", "tiny.yaml", FAST, "--trials", "3", "--json")
+    assert (result.code, result.err) == (0, "")
+
+
+def test_others_cut_what_a_process_has_left_before_they_write(desk, cli):
+    write_study(cli, 1)
+    study = open_study(plan("tiny.yaml", [FAST]))
+    with (OUT / "study.journal").open("ab") as file:
+        file.write(b'{"op_code":5,"worker')
+    assert study.ask(2).number == 2
+    for line in (OUT / "study.journal").read_bytes().splitlines():
+        json.loads(line)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (rb'"values":\[[^]]+\]', b'"values":["x"]', "values.0 must be float"),
+        (rb'"seconds":[^}]+', b'"seconds":"x"', "user_attr.seconds must be float"),
+        (rb'"f1s":\[[^]]+\]', b'"f1s":["x"]', "user_attr.f1s.0 must be float"),
+        (rb'"f1s":\[[^]]+\]', b'"f1s":[Infinity]', "f1s must be finite"),
+        (rb'"curves":\[\[', b'"curves":[["x"', "Expecting"),
+        (rb'"state":1', b'"state":77', "77 is not a valid TrialState"),
+        (rb'"trial_id":0', b'"trial_id":' + b"1" * 5000, "Exceeds the limit"),
+        (rb'"distribution":"', b'"distribution":"x', "Expecting value"),
+        (rb'{"op_code":5,.*', b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_damaged_line_of_a_study_is_named(desk, cli, old, new, problem):
+    lines = write_study(cli, 1)
+    number = next(number for number, line in enumerate(lines) if re.search(old, line))
+    lines[number] = re.sub(old, new, lines[number])
+    (OUT / "study.journal").write_bytes(b"".join(lines))
+    result = cli("tune", "tiny.yaml", FAST, "--trials", "1")
+    assert result.code == 3 and result.err.count("\n") == 1, result.err
+    assert f"study.journal:{number + 1}: not a record of a study (" in result.err
+    assert problem in result.err
+
+
+def test_the_lock_of_a_process_that_was_killed_is_named_before_the_wait(desk, cli, monkeypatch):
+    write_study(cli, 1)
+    lock = OUT / "study.journal.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - 60,) * 2)
+    monkeypatch.setattr("slotfill.lab.tune.journal._GRACE", 3)
+    monkeypatch.setattr("optuna.storages.journal._file.time.sleep", lambda _: lock.unlink())
+    result = cli("tune", "tiny.yaml", FAST, "--trials", "1")
+    assert result.code == 0, result.err
+    assert result.err.startswith(f"slotfill: {lock}: of a process that is writing, or was killed")

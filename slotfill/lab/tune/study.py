@@ -26,13 +26,12 @@ from typing import Any
 import optuna
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from slotfill.config.models import Range
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.lab.compare.jobs import diff_configs
+from slotfill.lab.tune.journal import open_journal
 
 Settings = dict[str, Any]
 """Values by config key, such as `train.learning_rate`."""
@@ -40,7 +39,6 @@ Settings = dict[str, Any]
 STARTUP_TRIALS = 5
 """Trials that finish before any trial is pruned."""
 
-_JOURNAL_PREFIX = b'{"op_code"'
 _STATES = {
     "finished": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -79,8 +77,8 @@ class Study:
     """The trials of one search, with the same `metadata` and, if any, the `baseline` as the first.
 
     `storage` is a file, or the URL of a database that SQLAlchemy supports; trials can be pruned
-    after `warmup` epochs. Raises UsageError if it has a study of another search, and StudyError if
-    it cannot be read or written.
+    after `warmup` epochs. Raises UsageError if it has a study of another search, DataError if the
+    file is damaged, and StudyError if it cannot be read or written.
     """
 
     def __init__(
@@ -122,15 +120,18 @@ class Study:
     def count_started(self) -> int:
         """Return how many trials have ended or are running on this machine.
 
-        Running trials of this machine whose process is gone are marked as stopped.
+        Running trials of this machine whose process is gone are marked as stopped, and those of
+        which the record of their process was lost.
         """
         with self._storage_errors():
             running = 0
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                host, process = frozen.user_attrs.get("process", ("", 0))
-                if host == gethostname() and _process_exists(process):
+                host, process = frozen.user_attrs.get("process", (gethostname(), None))
+                if host != gethostname():
+                    continue
+                if process is not None and _process_exists(process):
                     running += 1
-                elif host == gethostname():
+                else:
                     self._study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
             return running + len(self.finished_trials())
 
@@ -142,10 +143,14 @@ class Study:
         with self._storage_errors():
             trials = [trial for trial in self.trials() if trial.state != "stopped"]
             waiting = [trial for trial in trials if trial.state == "waiting"]
-            if self.baseline and not waiting and self.baseline not in [t.settings for t in trials]:
+            settings: Settings = {}
+            if self.baseline and self.baseline not in [trial.settings for trial in trials]:
                 choices = [key for key, kind in self._space.items() if hasattr(kind, "choices")]
                 texts = {key: json.dumps(self.baseline[key]) for key in choices}
-                self._study.enqueue_trial(self.baseline | texts)
+                settings = self.baseline | texts
+            # A trial has a process from the start, so that one whose process ends is noticed.
+            process = [gethostname(), os.getpid()]
+            self._study.enqueue_trial(settings, {"process": process})
             # Seeded by the trials so far: a resumed study continues as if it had not been stopped.
             started = len(trials) - len(waiting)
             seed = random.Random(f"{self.seed} {started}").getrandbits(32)
@@ -155,7 +160,7 @@ class Study:
             if len(earlier) - earlier.count("stopped") >= max_trials:
                 self._study.tell(self._current, state=TrialState.FAIL)
                 return None
-            self._current.set_user_attr("process", [gethostname(), os.getpid()])
+            self._current.set_user_attr("process", process)
             return Trial(self._current.number + 1, "running", self._settings(self._current.params))
 
     def report(self, epoch: int, f1: float) -> bool:
@@ -188,7 +193,9 @@ class Study:
         if state == "failed" and "error" not in results:
             state = "stopped"  # By Ctrl-C, or its process was killed.
         f1 = frozen.value if state == "finished" else None
-        return Trial(frozen.number + 1, state, self._settings(frozen.params), f1=f1, **results)
+        waiting = frozen.system_attrs.get("fixed_params", {}) if state == "waiting" else {}
+        settings = self._settings(frozen.params or waiting)
+        return Trial(frozen.number + 1, state, settings, f1=f1, **results)
 
     def _settings(self, params: Mapping[str, Any]) -> Settings:
         """Return Optuna's parameters as config values, in the order of the config."""
@@ -217,12 +224,7 @@ def _hide_password(storage: str) -> str:
 def _open_storage(storage: str) -> optuna.storages.BaseStorage:
     if "://" in storage:
         return _open_database(storage)
-    if Path(storage).is_file():
-        with Path(storage).open("rb") as file:
-            if file.read(len(_JOURNAL_PREFIX)) not in (b"", _JOURNAL_PREFIX):
-                raise UsageError(f"{storage}: already exists and is not a study; choose another")
-    # This lock also works on network file systems.
-    return JournalStorage(JournalFileBackend(storage, lock_obj=JournalFileOpenLock(storage)))
+    return open_journal(Path(storage))
 
 
 def _open_database(url: str, attempts: int = 3) -> optuna.storages.BaseStorage:
