@@ -14,14 +14,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters except tab, line separators, bidirectional overrides and isolates, and bytes
-that are not UTF-8."""
+_CONTROL = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u180e\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+)
+"""Control characters except tab, line separators, what changes the direction of text, bytes that
+are not UTF-8, and invisible characters except those that words and emoji need, such as joiners."""
 
 
 def escape(text: str) -> str:
-    r"""Return `text` in one line that any output takes: with control characters as `\u001b`."""
-    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    r"""Return `text` in one line that any output takes: with control characters as `\u001b`.
+
+    One beyond U+FFFF is two of these, as in JSON.
+    """
+    return _CONTROL.sub(_escape_match, text)
+
+
+def _escape_match(match: re.Match[str]) -> str:
+    return re.sub("(....)", r"\\u\1", match[0].encode("utf-16-be", "surrogatepass").hex())
 
 
 class SlotfillError(Exception):

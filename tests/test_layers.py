@@ -14,7 +14,7 @@ PACKAGE = Path(slotfill.__file__).parent
 TORCH_FREE_PACKAGES = ("config", "data", "inference", "evaluation", "cli")
 TORCH_FREE_MODULES = [
     "slotfill",
-    *(f"slotfill.{name}" for name in ("errors", "extras", "files", "version")),
+    *(f"slotfill.{name}" for name in ("errors", "extras", "files", "markdown", "version")),
     *(
         f"slotfill.runs.{name}"
         for name in (

@@ -259,6 +259,8 @@ class Vocab:
         tags, resources, intents = data["tags"], data.get("resources"), data.get("intents")
         if not tags or len(set(tags)) < len(tags):
             raise ValueError("tags must be a list of different tags")
+        if max((*data["tokens"].values(), *(intents or {}).values()), default=0) > _MAX_COUNT:
+            raise ValueError(f"a count is above {_MAX_COUNT:,}")
         tokenizer = Tokenizer.from_json(data["tokenizer"])
         vocab = cls(data["tokens"], tags, data["scheme"], resources, intents, tokenizer)
         vocab.is_restored = True
@@ -299,6 +301,7 @@ def check_slot_names(
         )
 
 
+_MAX_COUNT = 10**15
 _JSON_SHAPE = {
     "tokenizer": {"name": str, "normalization": str, "prefixes": [[str]], "suffixes": [[str]]},
     "scheme": str,

@@ -8,8 +8,7 @@ Source: Mitchell et al. 2019, "Model Cards for Model Reporting"
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from slotfill.config.models import Config, DataConfig
 from slotfill.config.yaml_reader import dump
 from slotfill.data.static_table import resolve_embedding
 from slotfill.data.vocab import Vocab
-from slotfill.errors import format_count
+from slotfill.errors import RunError, escape, format_count
 from slotfill.evaluation.metrics import EvaluationResult, PRFScore
 from slotfill.files import real_path
+from slotfill.markdown import code, table
 from slotfill.runs.load import (
     open_tagger,
     parse_run_config,
@@ -50,7 +50,11 @@ def render_card(path: Path) -> str:
     """
     files = open_tagger(path)
     if files.is_packed:
-        return files[CARD].decode()
+        try:
+            content = files[CARD].decode()
+        except UnicodeDecodeError:
+            raise RunError(f"{path / CARD}: not UTF-8; pack the run again") from None
+        return _escape_lines(content)
     config = parse_run_config(files["config.yaml"], path)
     vocab = parse_vocab(files["vocab.json"], path)
     summary, splits = read_scores(files)
@@ -71,8 +75,9 @@ def render_card(path: Path) -> str:
     if vocab.intents:
         learned += f" and {format_count(len(vocab.intent_names), 'intent')}"
     sections = [
-        f"---\n{dump(front).rstrip()}\n---",
-        f"# {_code(name)}",
+        # HTML is escaped for those who show the front matter as Markdown.
+        "---\n" + _escape_lines(dump(front)).replace("<", "\\u003c") + "---",
+        f"# {code(name)}",
         f"A tagger of slotfill that finds {learned} in a sentence. Its network is"
         f" {_describe_network(config, vocab)}, with"
         f" {format_count(summary['parameters'], 'parameter')}.",
@@ -83,9 +88,9 @@ def render_card(path: Path) -> str:
         'for slot in tagger.predict(["a sentence"])[0].slots:\n'
         "    print(slot.name, slot.value, slot.confidence)\n```",
         "## Data",
-        f"Trained on {_code(data)}: {format_count(sum(vocab.tokens.values()), 'token')},"
+        f"Trained on {code(data)}: {format_count(sum(vocab.tokens.values()), 'token')},"
         f" {len(vocab.tokens):,} of them different. Tokens are those of the tokenizer"
-        f" {_code(vocab.tokenizer.name)}.",
+        f" {code(vocab.tokenizer.name)}.",
         f"Slots: {_join(vocab.slot_names)}.",
         *([f"Intents: {_join(vocab.intent_names)}."] if vocab.intents else []),
         "## Scores",
@@ -93,13 +98,17 @@ def render_card(path: Path) -> str:
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(splits, config)),
         "## Training",
-        f"slotfill {made['versions']['slotfill']}, {made['finished'][:10]}, seed"
+        f"slotfill {code(made['versions']['slotfill'])}, {code(made['finished'][:10])}, seed"
         f" {config.train.seed}; epoch {summary['best_epoch']} of {summary['epochs']} in"
-        f" {summary['train_seconds']:,.0f} s on {made['platform'].partition('-')[0]} with"
+        f" {summary['train_seconds']:,.0f} s on {code(made['platform'].partition('-')[0])} with"
         f" {format_count(made['processors'], 'processor')}.",
         *([f"Distilled from {_join(teachers)}."] if teachers else []),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _escape_lines(text: str) -> str:
+    return "\n".join(map(escape, text.split("\n")))
 
 
 def _data_name(data: DataConfig) -> str:
@@ -151,7 +160,7 @@ def _describe_scores(splits: dict[str, EvaluationResult]) -> list[str]:
     rows = []
     for name, scores in splits.items():
         overall, (low, high) = scores.overall, scores.f1_interval
-        row = [name, *_format_rates(overall), f"{low:.2f} to {high:.2f}"]
+        row = [code(name), *_format_rates(overall), f"{low:.2f} to {high:.2f}"]
         row += [f"{scores.sentence_accuracy:.2f}", f"{scores.sentences:,}"]
         rows.append([*row, f"{overall.support:,}"])
     head = ["split", *_RATES.values(), "95 % interval of F1", "exact sentences"]
@@ -159,25 +168,25 @@ def _describe_scores(splits: dict[str, EvaluationResult]) -> list[str]:
     paragraphs = [
         "In percent, at the end of training: changes since, of thresholds or to 8 bits, are not in"
         " them. A slot is correct if its name, its first and its last token are.",
-        _table([*head, "sentences", "gold slots"], rows),
+        table([*head, "sentences", "gold slots"], rows),
     ]
     if last.intent:
         paragraphs.append(
-            f"Intents on {name}: accuracy {last.intent.accuracy:.2f}; slots and intents of a"
+            f"Intents on {code(name)}: accuracy {last.intent.accuracy:.2f}; slots and intents of a"
             f" sentence both correct: {last.intent.frame_accuracy:.2f}."
         )
     if last.calibration:
         paragraphs.append(
-            f"Confidences on {name} differ from the share that is correct by"
+            f"Confidences on {code(name)} differ from the share that is correct by"
             f" {last.calibration.error:.1f} points on average;"
             f" {last.calibration.error_by_chance:.1f} are expected by chance."
         )
     slots = [
-        [_code(slot), *_format_rates(score), f"{score.support:,}"]
+        [code(slot), *_format_rates(score), f"{score.support:,}"]
         for slot, score in last.slots.items()
     ]
-    paragraphs.append(f"Each slot on {name}:")
-    return [*paragraphs, _table(["slot", *_RATES.values(), "gold slots"], slots)]
+    paragraphs.append(f"Each slot on {code(name)}:")
+    return [*paragraphs, table(["slot", *_RATES.values(), "gold slots"], slots)]
 
 
 def _format_rates(score: PRFScore) -> list[str]:
@@ -188,7 +197,7 @@ def _limits(splits: dict[str, EvaluationResult], config: Config) -> list[str]:
     """Return what the scores do not say, or what they say against the model."""
     limits = [
         "It knows the slots above and no others, in sentences like those of"
-        f" {_code(_data_name(config.data))}; on other sentences it is less accurate, and its"
+        f" {code(_data_name(config.data))}; on other sentences it is less accurate, and its"
         " confidences are too high. `in_domain` of a prediction says how much a sentence is like"
         " those of training.",
         "The scores are of one training with one seed; the interval is that of the sentences.",
@@ -196,14 +205,14 @@ def _limits(splits: dict[str, EvaluationResult], config: Config) -> list[str]:
     for name in splits:
         if getattr(config.data, name, None) in {config.data.train, config.data.path} - {None}:
             limits.append(
-                f"The sentences of {name} are those of training, so its scores say nothing about"
-                " other sentences."
+                f"The sentences of {code(name)} are those of training, so its scores say nothing"
+                " about other sentences."
             )
     if not splits:
         return limits
     name, last = list(splits.items())[-1]
     if name == "valid":
-        limits.append("The epoch was selected on valid, so its scores are too high by a little.")
+        limits.append("The epoch was selected on `valid`, so its scores are too high by a little.")
     if few := [slot for slot, score in last.slots.items() if score.support < FEW_SLOTS]:
         limits.append(f"Fewer than {FEW_SLOTS} gold slots, so an uncertain score: {_join(few)}.")
     low = [
@@ -214,23 +223,11 @@ def _limits(splits: dict[str, EvaluationResult], config: Config) -> list[str]:
     if low:
         limits.append(f"F1 below {LOW_F1:.0f}: {_join(low)}.")
     if unknown := last.unknown_names:
-        limits.append(f"In {name} but not learned, since training has none: {_join(unknown)}.")
+        limits.append(
+            f"In {code(name)} but not learned, since training has none: {_join(unknown)}."
+        )
     return limits
 
 
 def _join(names: Iterable[str]) -> str:
-    return ", ".join(map(_code, names)) or "none"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    marks = ["---", *["---:"] * (len(head) - 1)]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, marks, *rows)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
-
-
-def _code(text: str) -> str:
-    """Return `text` as code of Markdown, between more backticks than it has in a row."""
-    plain = " ".join(text.split())
-    fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
-    space = " " if len(fence) > 1 else ""
-    return f"{fence}{space}{plain}{space}{fence}"
+    return ", ".join(map(code, names)) or "none"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from slotfill.config.registry import catch_part_errors
 from slotfill.data.values import KnownValues
@@ -363,6 +363,9 @@ _SCORES_SHAPE = {
     "splits": {str: {}},
 }
 
+_Split = Literal["valid", "test"]
+"""The splits that have scores."""
+
 
 def read_scores(files: RunFiles) -> tuple[dict[str, Any], dict[str, EvaluationResult]]:
     """Return the content of scores.json, and the scores in it; raises RunError if not valid."""
@@ -371,8 +374,9 @@ def read_scores(files: RunFiles) -> tuple[dict[str, Any], dict[str, EvaluationRe
     from slotfill.evaluation.metrics import EvaluationResult
 
     content = files.parse(SCORES, _SCORES_SHAPE)
+    adapter: TypeAdapter[Any] = TypeAdapter(dict[_Split, EvaluationResult])
     try:
-        splits = TypeAdapter(dict[str, EvaluationResult]).validate_python(content["splits"])
+        splits = adapter.validate_python(content["splits"])
     except ValidationError as error:
         key = ".".join(map(str, ("splits", *error.errors()[0]["loc"])))
         raise RunError(f"{files.path / SCORES}: {key} is not valid; train the run again") from None

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unicodedata import bidirectional
 
 import pytest
 from conftest import run_on_terminal, start, write_config
@@ -14,6 +15,7 @@ from conftest import run_on_terminal, start, write_config
 from slotfill.errors import escape
 
 CONTROLS = "\x00\x07\x08\n\r\x1b\x7f\x85\x9b\x9d\u2028\u2029\u202a\u202e\u2066\u2069\udcff"
+CONTROLS += "\u061c\u200e\u200f\u180e\u2060\u206f\ufeff\ufffb"
 
 
 def end_after_one_line(*words):
@@ -31,8 +33,18 @@ def test_control_characters_are_escaped(character):
     assert escape(f"a{character}b") == f"a\\u{ord(character):04x}b"
 
 
+def test_nothing_changes_the_direction_of_text_and_beyond_16_bits_is_as_in_json():
+    embeddings = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+    changing = [
+        each for each in map(chr, range(sys.maxunicode)) if bidirectional(each) in embeddings
+    ]
+    assert len(changing) == 9 and escape("".join(changing)).isascii()
+    assert json.loads(f'"{escape(chr(0xE0041))}"') == chr(0xE0041)
+    assert escape(chr(0xE0041)) == "\\udb40\\udc41"
+
+
 def test_text_of_any_script_is_not_escaped():
-    text = "出發地\tcafé e\u0301 שלום 👩‍✈️ \u00a0"
+    text = "出發地\tcafé e\u0301 שלום 👩‍✈️ \u00a0 می\u200cروم ไทย\u200bไทย 葛\U000e0100"
     assert escape(text) == text
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import start, write_config
 from filelock import FileLock
+from markdown_it import MarkdownIt
 
 from slotfill.config.builtin import builtin_config_names, expand_configs, load_config
 from slotfill.config.validate import parse_config
@@ -316,6 +317,28 @@ def test_tables_on_the_terminal_and_in_markdown(compared):
     assert f"    {report['command']}\n" in page
     assert f"torch {report['environment']['versions']['torch']}" in page
     assert report["date"][:10] in page
+
+
+def test_names_in_files_format_nothing(desk, cli):
+    folder = Path("<img src=x>\x1b]0;a\x07")
+    folder.mkdir()
+    shutil.copy("corpus/test.brackets", folder)
+    gold = next(folder.iterdir())
+    systems = ("[a](b:c)|\x1b]0;d\x07\u202e", "<script>e")
+    words = [word for name in systems for word in ("--system", f"{name}={gold}")]
+    files = ("--markdown", "c.md", "--csv", "c.csv", "--latex", "c.tex")
+    result = cli("compare", *words, "--gold", gold, *files)
+    assert result.code == 0, result.err
+    for name in ("c.md", "c.csv", "c.tex"):
+        assert not re.search("[\x1b\x07\u202e]", Path(name).read_text(encoding="utf-8"))
+    page = re.sub(r"^    .*$", "", Path("c.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    tags = set(re.findall(r"<(\w+)", MarkdownIt("commonmark").enable("table").render(page)))
+    assert tags.isdisjoint({"img", "script", "a"}) and {"table", "h1"} <= tags
+    rows = list(csv.DictReader(Path("c.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["config"] for row in rows] == [
+        "[a](b:c)|\\u001b]0;d\\u0007\\u202e",
+        "<script>e",
+    ]
 
 
 def test_a_second_call_trains_nothing_and_reports_the_same(again, cli):

@@ -7,12 +7,16 @@ import platform
 import re
 import shutil
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import yaml
 
-from slotfill.runs.card import _code, _table, render_card
-from slotfill.runs.pack import pack_run
+from slotfill import markdown
+from slotfill.errors import RunError
+from slotfill.runs.card import render_card
+from slotfill.runs.manifest import RunFiles, render_manifest
+from slotfill.runs.pack import pack_run, packed_files
 
 
 def front_matter(card: str) -> dict:
@@ -61,7 +65,7 @@ def test_names_are_shown_as_they_are(trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / "a|b`c``d")
     title = render_card(run).partition("\n# ")[2].partition("\n")[0]
     assert title == "``` a|b`c``d ```"
-    assert _table(["x"], [[_code("a|b")]]).endswith("| `a\\|b` |")
+    assert markdown.table(["x"], [[markdown.code("a|b")]]).endswith("| `a\\|b` |")
 
 
 def test_card_has_no_details_of_the_machine(trained):
@@ -76,7 +80,7 @@ def test_scores_on_the_sentences_of_training_are_a_limit(desk, cli):
     files += ["data.valid=corpus/valid.brackets", "embedding=word", "train.epochs=1"]
     assert cli("train", *files, "--out", "one").code == 0
     limits = cli("card", "one").out.partition("## Limits")[2]
-    assert "The sentences of test are those of training" in limits and "of valid are" not in limits
+    assert "The sentences of `test` are those of training" in limits and "`valid` are" not in limits
 
 
 def test_card_has_no_path_of_the_machine(trained):
@@ -90,6 +94,64 @@ def test_card_of_a_run_without_other_splits_says_so(desk, cli):
     assert cli("train", *settings, "train.epochs=1", "--out", "one").code == 0
     card = cli("card", "one").out
     assert "model-index" not in front_matter(card) and "None: the run had no sentences" in card
+
+
+def test_what_a_run_says_of_itself_is_shown_as_it_is(trained, tmp_path):
+    hostile = "a\n\n# b <script> \x1b]0;c\x07 \u202e [d](javascript:e) https://f.g"
+    shown = "`a # b <script> \\u001b]0;c\\u0007 \\u202e [d](javascript:e) https://f.g`"
+    run = shutil.copytree(trained, tmp_path / hostile.replace("/", "|"))
+    made = json.loads((run / "environment.json").read_text())
+    made["versions"]["slotfill"], made["platform"] = hostile, hostile
+    vocab = (run / "vocab.json").read_text().replace("origin", json.dumps(hostile)[1:-1])
+    RunFiles(run).replace(
+        {"environment.json": json.dumps(made).encode(), "vocab.json": vocab.encode()}
+    )
+    card = render_card(run)
+    assert f"slotfill {shown}, " in card and f" s on {shown} with " in card
+    assert f"Slots: {shown}, `destination`." in card
+    assert not re.search("[\x1b\x07\u202e]", card) and "\n# b" not in card
+    assert "<" not in card.split("---\n")[1]
+    path = tmp_path / "run.zip"
+    path.write_bytes(pack_run(run))
+    assert render_card(path) == card
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("scores.json", {"splits": {"<b>": {}}}, "scores.json: splits.<b>"),
+        ("environment.json", {"finished": 2026}, "environment.json: finished must be a string"),
+        ("vocab.json", {"tokens": {"a": 10**4299, "b": 9 * 10**4299}}, "a count is above 1,000"),
+    ],
+)
+def test_a_file_that_is_not_of_a_run_is_one_line(name, content, problem, trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    changed = json.loads((run / name).read_text()) | content
+    RunFiles(run).replace({name: json.dumps(changed).encode()})
+    with pytest.raises(RunError, match=re.escape(problem)) as error:
+        render_card(run)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"# a \x1b]0;b\x07\n\nc\n", "# a \\u001b]0;b\\u0007\n\nc\n"), (b"\xff", None)],
+)
+def test_the_card_of_a_packed_run_has_no_control_characters(content, found, trained, tmp_path, cli):
+    files = packed_files(trained)
+    del files["manifest.json"]
+    files["README.md"] = content
+    path = tmp_path / "run.zip"
+    with ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        archive.writestr("manifest.json", render_manifest(files, completed=True))
+    result = cli("card", path)
+    if found is None:
+        assert (result.code, result.out) == (1, "")
+        assert result.err == f"slotfill: {path / 'README.md'}: not UTF-8; pack the run again\n"
+    else:
+        assert (result.code, result.out) == (0, found)
 
 
 def test_card_command_writes_a_file(trained, cli, tmp_path):
@@ -115,7 +177,7 @@ def test_card_of_intents(desk, cli):
     result = cli("train", *settings, "--out", "run")
     assert result.code == 0, result.err
     card = cli("card", "run").out
-    assert "Intents: `book`, `greet`." in card and "Intents on valid: accuracy" in card
+    assert "Intents: `book`, `greet`." in card and "Intents on `valid`: accuracy" in card
     if "model-index" in front_matter(card):
         metrics = front_matter(card)["model-index"][0]["results"][0]["metrics"]
         assert metrics[-1]["name"] == "Intent accuracy"

@@ -40,6 +40,8 @@ STATISTICS = {
     "corrected": "Holm, over the configs compared with the first on one split of one corpus",
 }
 
+_ENVIRONMENT_SHAPE = {"versions": (None, {str: str})}
+
 CountsKey = tuple[str, str, str, int]
 """Config, corpus, split and seed."""
 
@@ -213,7 +215,7 @@ def summarize(
         for split, rows in result["counts"].items():
             rows = np.array(rows).reshape(-1, 3)
             counts[job.name, job.corpus, split, job.seed][job.fold] = rows
-        environments.append(RunFiles(job.folder).parse(ENVIRONMENT, {}))
+        environments.append(RunFiles(job.folder).parse(ENVIRONMENT, _ENVIRONMENT_SHAPE))
     environment = {**environments[0]} if environments else {}
     environment.pop("command", None)  # It has paths of this machine; the report has its own.
     configs = [_config_report(name, config, runs, corpora) for name, config in plan.configs.items()]

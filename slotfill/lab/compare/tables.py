@@ -6,8 +6,10 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
-from slotfill.errors import format_count
+from slotfill import markdown as md
+from slotfill.errors import escape, format_count
 from slotfill.lab.compare.report import (
     INTENT_RATES,
     ComparisonReport,
@@ -191,23 +193,20 @@ def markdown(report: ComparisonReport, figure: str = "") -> str:
     return "\n\n".join(
         [
             "# Comparison",
-            f"    {report.command}",
+            f"    {escape(report.command)}",
             *map(_markdown_table, tables(report)),
-            *([f"![{alt}]({figure})"] if figure else []),
-            " ".join(legend(report)).replace("*", "\\*"),
-            (f"Machine: {machine}; {python}. " if environment else "") + f"{report.date[:10]}.\n",
+            *([f"![{alt}]({quote(figure)})"] if figure else []),
+            md.plain(" ".join(legend(report))),
+            (md.plain(f"Machine: {machine}; {python}. ") if environment else "")
+            + f"{report.date[:10]}.\n",
         ]
     )
 
 
 def _markdown_table(table: Table) -> str:
     title, columns = table
-    lines = [f"{title}:", ""]
-    for cells in zip(*columns, strict=True):
-        row = " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in cells)
-        lines.append(f"| {row} |")
-    lines.insert(3, "| --- |" + " ---: |" * (len(columns) - 1))
-    return "\n".join(lines)
+    head, *rows = ([md.plain(cell) for cell in row] for row in zip(*columns, strict=True))
+    return f"{md.plain(title)}:\n\n{md.table(head, rows)}"
 
 
 def render_csv(report: ComparisonReport) -> str:
@@ -249,7 +248,10 @@ def render_csv(report: ComparisonReport) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow(
+            {key: escape(cell) if isinstance(cell, str) else cell for key, cell in row.items()}
+        )
     return text.getvalue()
 
 
@@ -278,9 +280,9 @@ def render_latex(report: ComparisonReport) -> str:
             "\\end{table}",
         ]
         blocks.append("\n".join(lines))
-    return "\n\n".join([*blocks, *(f"% {line}" for line in legend(report))]) + "\n"
+    return "\n\n".join([*blocks, *(f"% {escape(line)}" for line in legend(report))]) + "\n"
 
 
 def _escape_latex(text: str) -> str:
-    escaped = "".join(_LATEX.get(character, character) for character in text)
+    escaped = "".join(_LATEX.get(character, character) for character in escape(text))
     return re.sub(r"(?<!\w)-(?=\d)", "$-$", escaped)
