@@ -3,8 +3,10 @@
 # No `from __future__ import annotations`: Typer would compile every annotation at start-up.
 
 import json
+import os
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
@@ -70,8 +72,11 @@ def train(
     """
     from slotfill.config.builtin import load_config
     from slotfill.runs.continuation import load_with_base
+    from slotfill.runs.environment import STARTED_BY
     from slotfill.runs.folder import RunFolder
 
+    if os.environ.get(STARTED_BY):
+        Thread(target=_exit_with_standard_input, daemon=True).start()
     if assists(device):
         return
     name, settings = one_config(config, overrides)
@@ -100,6 +105,12 @@ def train(
             echo_errors("the search space under tune: is ignored by train")
         folder = RunFolder(out or Path("runs") / run_name, force=force)
     train_into(folder, loaded, device, profile=profile)
+
+
+def _exit_with_standard_input() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def assists(device: str) -> bool:

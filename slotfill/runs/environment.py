@@ -17,7 +17,9 @@ from typing import Any
 from slotfill.version import FORMAT, __version__
 
 STARTED_BY = "SLOTFILL_STARTED_BY"
-"""The variable with the name of the command that trains a run in another process."""
+"""The variable with the name of the command that trains a run in another process.
+
+That process ends when its standard input does."""
 
 
 def environment() -> dict[str, Any]:

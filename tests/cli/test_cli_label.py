@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import slotfill
 from slotfill.cli.labelling.editor import SLOT_KEYS, Editor
 from slotfill.data.sentence import Confidence, Slot
 from slotfill.data.tokenizers import Tokenizer
+from slotfill.runs.environment import STARTED_BY
 
 LEFT, RIGHT, SHIFT_RIGHT, ENTER = "left", "right", "shift-right", "enter"
 
@@ -281,3 +283,32 @@ def test_a_run_is_trained_in_the_background(desk, trained):
     ] == ["seat"]
     made = json.loads(Path("runs/texts.labelled/environment.json").read_text())
     assert made["started_by"] == "label"
+
+
+def test_training_in_the_background_ends_with_the_input_of_its_process(desk):
+    words = ("train", "tiny.yaml", "train.epochs=100000", "--out", "run")
+    process = start(*words, env={STARTED_BY: "label"})
+    process.stdin.close()
+    with process.stdout, process.stderr:
+        assert (process.wait(20), process.stderr.read()) == (1, b"")
+
+
+@pytest.mark.slow
+def test_a_session_that_was_killed_leaves_no_training(desk):
+    Path("texts.txt").write_text("up\ndown\nleft\nright\n")
+    arguments = ("texts.txt", "--slots", "way", "--every", "1", "train.epochs=100000")
+    for ending in (signal.SIGKILL, signal.SIGHUP):
+        terminal = Labelling(*arguments)
+        terminal.expect("way")
+        terminal.type(b"1\r", "training ...")
+        while not Path("runs/texts.labelled.partial").exists():
+            time.sleep(0.1)
+        threads = Path(f"/proc/{terminal.process.pid}/task").glob("*/children")
+        (child,) = [int(each) for thread in threads for each in thread.read_text().split()]
+        terminal.process.send_signal(ending)
+        terminal.process.wait()
+        os.close(terminal.controller)
+        end = time.monotonic() + 10
+        while Path(f"/proc/{child}").exists():
+            assert time.monotonic() < end
+            time.sleep(0.1)

@@ -111,7 +111,7 @@ class BackgroundTraining(Generic[Result]):
     def _work(self, finish: Callable[[Predictor], Result]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", *self.command],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # Closed when this process ends, however it does.
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -121,7 +121,9 @@ class BackgroundTraining(Generic[Result]):
             start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", STARTED_BY: _NAME},
         )
-        _, errors = self._process.communicate()
+        with self._process:
+            assert self._process.stderr is not None
+            errors = self._process.stderr.read()
         self.error = ""
         if self._process.returncode:
             lines = errors.strip().splitlines() or [f"exit code {self._process.returncode}"]
