@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import json
+import re
 import shutil
 import tempfile
 from functools import cache
@@ -109,6 +111,23 @@ def make_transformer() -> None:
         attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
+
+
+def copy_with_transformer(run: Path, stored: dict[str, Any], folder: Path) -> Path:
+    """Copy `run` to `folder`, with a transformer of what is `stored` in place of its embedding."""
+    from slotfill.runs.manifest import RunFiles
+
+    shutil.copytree(run, folder)
+    vocab = json.loads((run / "vocab.json").read_text()) | {"resources": {"model": stored}}
+    embedding = "embedding: [{name: transformer, path: model}]\n"
+    config = re.sub(
+        r"^embedding:\n( .*\n)+", embedding, (run / "config.yaml").read_text(), flags=re.M
+    )
+    assert embedding in config
+    RunFiles(folder).replace(
+        {"vocab.json": json.dumps(vocab).encode(), "config.yaml": config.encode()}
+    )
+    return folder
 
 
 def small(kind: str, name: str) -> dict[str, Any]:

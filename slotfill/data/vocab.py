@@ -38,6 +38,7 @@ class Vocab:
         resources: What parts have read from files, by path.
         is_restored: Whether the vocabulary is that of a saved run, or continues it.
         restored_resources: The paths whose resources come from a saved run.
+        source: The file that they come from.
         tokenizer: The tokenizer of the training sentences.
         num_labelled_tokens: The sum of `tokens` without those of unlabelled sentences.
         slot_descriptions: What slots mean in words, by name; only in training.
@@ -65,6 +66,7 @@ class Vocab:
         self.intents = intents or {}
         self.resources = resources or {}
         self.restored_resources = frozenset(self.resources)
+        self.source = "vocab.json"
         self.is_restored = False
         self.tag_ids = {tag: index for index, tag in enumerate(tags)}
 

@@ -311,11 +311,13 @@ def parse_run_config(content: bytes, path: Path, *, is_packed: bool = False) -> 
 
 def parse_vocab(content: bytes, path: Path) -> Vocab:
     """Return the vocabulary of the run in the folder `path`; raises RunError if it is not valid."""
+    name = path / "vocab.json"
     try:
-        return Vocab.from_json(content)
+        vocab = Vocab.from_json(content)
     except ValueError as error:
-        name = path / "vocab.json"
         raise RunError(f"{name}: not a vocabulary ({error}); train the run again") from None
+    vocab.source = str(name)
+    return vocab
 
 
 def parse_calibration(content: bytes, path: Path) -> Calibration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import shutil
 from itertools import chain
@@ -281,13 +282,38 @@ def test_errors_are_one_line(tmp_path):
     assert refusal(folder) == "it has no tokenizer.json"
 
 
+def test_settings_of_the_process_are_left_as_they_are(cache, monkeypatch):
+    """Another library of the same process may use the network."""
+    from huggingface_hub import constants
+    from transformers import dynamic_module_utils
+
+    def settings():
+        names = [name for name in os.environ if name.startswith(("HF_", "TRANSFORMERS_"))]
+        return names, constants.HF_HUB_OFFLINE, dynamic_module_utils.TIME_OUT_REMOTE_CODE
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    before = settings()
+    built(path="someone/tiny-bert")
+    assert settings() == before
+
+
+def test_tokens_that_were_added_without_a_vector_are_unknown(tmp_path):
+    folder = Path(shutil.copytree(PATH, tmp_path / "added"))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    added = tokenizer["added_tokens"][0] | {"id": 5000, "content": "image"}
+    tokenizer["added_tokens"].append(added)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    indexer = built(path=str(folder)).indexer
+    assert indexer.index([["image"]])[0].tolist() == indexer.index([["🛫"]])[0].tolist()
+
+
 def test_unknown_model_type_of_a_run():
     vocab = make_vocab()
     EMBEDDINGS.build({"name": "transformer", "path": PATH}, vocab)
     vocab.resources[PATH]["config"]["model_type"] = "of-tomorrow"
-    with pytest.raises(
-        RunError, match=r"^transformers [\d.]+ cannot build the run's model \(.+of-tomorrow.*\)$"
-    ):
+    message = r"transformers [\d.]+ cannot build the model of embedding transformer \(.+of-tomorrow"
+    with pytest.raises(RunError, match=f"^vocab.json: {message}"):
         again = Vocab.from_json(json.dumps(vocab.to_json()).encode())
         EMBEDDINGS.build({"name": "transformer", "path": PATH}, again)
 

@@ -17,13 +17,22 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
+from part_cases import (
+    FILES,
+    NO_TRANSFORMERS,
+    copy_with_transformer,
+    make_transformer,
+    make_vocab,
+)
 from safetensors.torch import load_file, save_file
 
+from slotfill.config.registry import EMBEDDINGS
 from slotfill.data.batching import make_batch
 from slotfill.data.sentence import Slot
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import ConfigError, RunError, UsageError
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
+from slotfill.model.embeddings._subwords import PROBES, SubwordIndexer
 from slotfill.runs.card import render_card
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import (
@@ -332,6 +341,76 @@ def test_a_history_that_is_no_table_is_one_line(content, trained, tmp_path):
     run = copy_changed(trained, {"history.csv": content}, tmp_path)
     with pytest.raises(RunError, match=r"history\.csv: not a table of numbers"):
         read_history(RunFiles(run))
+
+
+@pytest.fixture(scope="module")
+def stored_transformer():
+    """What the vocabulary of a run stores of the transformer of its embedding."""
+    if NO_TRANSFORMERS:
+        pytest.skip(NO_TRANSFORMERS)
+    make_transformer()
+    vocab, part = make_vocab(), {"name": "transformer", **FILES["transformer"]}
+    EMBEDDINGS.build(part, vocab)
+    return vocab.resources[part["path"]]
+
+
+def change(stored, *keys, value):
+    """Return a copy of `stored` in which the entry at the path `keys` is `value`."""
+    changed = copy.deepcopy(stored)
+    target = changed
+    for key in keys[:-1]:
+        target = target[key]
+    target[keys[-1]] = value
+    return changed
+
+
+PANICS = {"type": "TemplateProcessing", "pair": [], "special_tokens": {}}
+PANICS["single"] = [
+    {"Sequence": {"id": "A", "type_id": 0}},
+    {"SpecialToken": {"id": "[X]", "type_id": 0}},
+]
+UNIGRAM = {"type": "Unigram", "unk_id": None, "vocab": [["a", 0.0]], "byte_fallback": True}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "problem"),
+    [
+        (["tokenizer", "model", "vocab", "tai"], 500, "its tokenizer has the id 500, its model"),
+        (["tokenizer", "model", "vocab"], {"a": 1}, "Missing [UNK] token"),
+        (["tokenizer", "model"], UNIGRAM, "`unk_id` is missing"),
+        (["tokenizer", "post_processor"], PANICS, "its tokenizer has failed: "),
+        (["tokenizer", "post_processor", "special_tokens", "[SEP]", "ids"], [2**31], "has the id"),
+        (["padding"], -5, "its tokenizer has the id -5"),
+        (["unknown"], "x", "unknown must be an integer"),
+        (["most"], 2, "its maximum length, 2, is too short"),
+        (["config", "max_position_embeddings"], 2, "its maximum length, 2, is too short"),
+        (["config", "type_vocab_size"], 0, "cannot build"),
+        (["config", "chunk_size_feed_forward"], 3, "multiple of the chunk size"),
+        (["config", "vocab_size"], 10, "its model those up to 9"),
+        (["config", "vocab_size"], 10**12, "needs about"),
+        (["config"], [1, 2], "config must be an object"),
+    ],
+)
+def test_a_transformer_that_does_not_fit_is_one_line(
+    keys, value, problem, stored_transformer, trained, tmp_path, capfd
+):
+    stored = change(stored_transformer, *keys, value=value)
+    run = copy_with_transformer(trained, stored, tmp_path / "run")
+    with pytest.raises(RunError, match=re.escape(problem)) as error:
+        load_run(run, engine="torch")
+    assert str(error.value).startswith(f"{run / 'vocab.json'}: transformers ")
+    assert "embedding transformer" in str(error.value) and "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_token_that_the_tokenizer_of_a_run_cannot_split_is_unknown(stored_transformer):
+    """A hostile tokenizer may know just the tokens that it is tried on."""
+    stored = change(stored_transformer, "tokenizer", "model", "vocab", value={})
+    stored["tokenizer"]["model"]["vocab"] = dict(zip(PROBES, range(len(PROBES)), strict=True))
+    stored["tokenizer"]["normalizer"] = stored["tokenizer"]["post_processor"] = None
+    stored["tokenizer"]["added_tokens"] = []
+    indexer = SubwordIndexer(stored, "first", num_ids=9, max_positions=9)
+    assert indexer.index([["leave", "a"]])[0].tolist() == [[stored["unknown"], 0]]
 
 
 @pytest.mark.parametrize("name", [MANIFEST, "vocab.json"])

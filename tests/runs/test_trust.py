@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import write_config
+from part_cases import FILES, NO_TRANSFORMERS, copy_with_transformer, make_transformer
 from service import run_async
 
 import slotfill
@@ -237,6 +239,57 @@ def test_processes_of_a_command_import_nothing_from_the_current_folder(command, 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert not Path("executed").exists()
+
+
+BERT = {"model_type": "bert"}
+NESTED = {"model_type": "encoder-decoder", "encoder": BERT, "decoder": BERT}
+SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+
+
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize("kind", ["own type", "no class", "nested", "library's type", "tokenizer"])
+def test_code_of_a_pretrained_model_is_never_executed(
+    kind, trust, desk, cli, trained, tmp_path, monkeypatch
+):
+    """Neither of its folder nor of a run, whatever is answered to a question of the library."""
+    if NO_TRANSFORMERS:
+        pytest.skip(NO_TRANSFORMERS)
+    make_transformer()
+    monkeypatch.setattr("builtins.input", lambda *_: "yes")
+    folder = Path(shutil.copytree(FILES["transformer"]["path"], "model"))
+    (folder / "code.py").write_text(EXECUTED.format(executed=str(desk / "executed")))
+    reference = f"{folder.resolve()}--code.Mine"
+    code = {"auto_map": dict.fromkeys(["AutoConfig", "AutoModel"], reference)}
+    bert = json.loads((folder / "config.json").read_text())
+    config = {
+        "own type": bert | code | {"model_type": "mine"},
+        "no class": NESTED | code,
+        "nested": {
+            "model_type": "llava",
+            "text_config": NESTED
+            | code
+            | {"hidden_size": 8, "vocab_size": 9, "pad_token_id": 0, "tie_word_embeddings": False},
+            "vision_config": {"model_type": "clip_vision_model"} | SIZES,
+        },
+        "library's type": bert | code,
+        "tokenizer": bert,
+    }[kind]
+    (folder / "config.json").write_text(json.dumps(config))
+    if kind == "tokenizer":
+        tokenizer = {"auto_map": {"AutoTokenizer": [None, reference]}, "tokenizer_class": "Mine"}
+        (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    part = "embedding={name: transformer, path: ./model}"
+    flags = ["--trust"] if trust else []
+    result = cli("check", "tiny.yaml", part, *flags)
+    stored = {"config": config, "most": 9, "unknown": 0, "padding": 0, "tokenizer": {}}
+    run = copy_with_transformer(trained, stored, tmp_path / "run")
+    with pytest.raises(RunError) as error:
+        slotfill.load(run, engine="torch", trust=trust)
+    assert not Path("executed").exists()
+    assert str(error.value).startswith(f"{run / 'vocab.json'}: transformers ")
+    if kind in ("own type", "no class", "nested"):
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert f"{folder.resolve()}: no model can be read from it (model_type " in result.err
 
 
 @pytest.mark.parametrize("trust", ["no", "yes", 1, None])

@@ -17,9 +17,11 @@ Export: Not exported, since its vectors depend on the complete sentence.
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
+from threading import Lock
 from typing import Any, Literal
 
 import torch
@@ -27,13 +29,25 @@ from torch import Tensor, nn
 
 from slotfill.config.option_types import FolderOrName, Positive
 from slotfill.data.vocab import Vocab
-from slotfill.errors import ConfigError, RunError, did_you_mean
+from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 from slotfill.extras import required_for
+from slotfill.files import check_json
 from slotfill.model.embeddings._subwords import SubwordIndexer
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.layers import padding_mask
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model")
+
+_LANGUAGE_MODELS = (
+    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",
+    "MODEL_FOR_MASKED_LM_MAPPING",
+    "MODEL_FOR_CAUSAL_LM_MAPPING",
+)
+"""The mappings of transformers whose models read text."""
+
+_STORED_SHAPE = {"config": {}, "most": int, "unknown": int, "padding": int, "tokenizer": {}}
+
+_LOCAL_ONLY = Lock()
 
 
 class Transformer(Embedding):
@@ -60,28 +74,44 @@ class Transformer(Embedding):
         learning_rate: Positive = 5e-5,
     ) -> None:
         super().__init__()
-        if path in vocab.restored_resources:
-            network = _from_run(vocab.resources[path]["config"])
-        else:
-            network = _read(path, vocab)
-        self.network = network.float()
-        self.indexer = SubwordIndexer(vocab.resources[path], pooling)
-        if self.indexer.max_subwords < 1:
-            raise ConfigError(
-                f"{path}: its maximum length, {vocab.resources[path]['most']}, is too short",
-                key="path",
-            )
-        # Sentence vectors are not used.
-        self.network.pooler = None
-        self.network.learning_rate = learning_rate
+        is_restored = path in vocab.restored_resources
         self.trainable = trainable
-        self.network.requires_grad_(trainable).train(trainable)
-        config = self.network.config
-        self.output_size = config.hidden_size
         self.mix: nn.Parameter | None = None
-        if layers == "mix":
-            self.mix = nn.Parameter(torch.zeros(config.num_hidden_layers + 1))
-            self.gamma = nn.Parameter(torch.ones(1))
+        try:
+            with _local_only() as transformers:
+                read = _from_run if is_restored else _read
+                self.network = read(transformers, path, vocab).float().eval()
+            self.indexer = SubwordIndexer(
+                vocab.resources[path],
+                pooling,
+                num_ids=len(self.network.get_input_embeddings().weight),
+                max_positions=_max_positions(self.network),
+            )
+            # Sentence vectors are not used.
+            self.network.pooler = None
+            config = self.network.config
+            self.output_size = config.hidden_size
+            if layers == "mix":
+                self.mix = nn.Parameter(torch.zeros(config.num_hidden_layers + 1))
+                self.gamma = nn.Parameter(torch.ones(1))
+            # A config may fit its weights, but not what a network of tokens is called with.
+            with torch.no_grad():
+                self(*map(torch.from_numpy, self.indexer.index([["a", "b"]])))
+        except UsageError:  # The library is not installed.
+            raise
+        except Exception as error:  # The library raises many classes.
+            if is_restored:
+                raise RunError(
+                    f"{vocab.source}: transformers {transformers.__version__} cannot build the"
+                    f" model of embedding transformer ({_first_line(error)})"
+                ) from None
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(
+                f"{path}: no model can be read from it ({_first_line(error)})", key="path"
+            ) from None
+        self.network.learning_rate = learning_rate
+        self.network.requires_grad_(trainable).train(trainable)
 
     def train(self, mode: bool = True) -> Transformer:
         """Set training mode; a frozen transformer always stays in evaluation mode."""
@@ -109,37 +139,76 @@ class Transformer(Embedding):
         return (sums / count.unsqueeze(1))[1:].view(*tokens.shape, self.output_size)
 
 
-def _from_run(config: dict[str, Any]) -> Any:
+@contextmanager
+def _local_only() -> Iterator[Any]:
+    """Yield transformers, which in the block neither uses the network nor asks to execute code."""
+    with required_for("embedding transformer"):
+        import transformers
+    from huggingface_hub import constants
+    from transformers import dynamic_module_utils
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    with _LOCAL_ONLY:
+        before = constants.HF_HUB_OFFLINE, dynamic_module_utils.TIME_OUT_REMOTE_CODE
+        constants.HF_HUB_OFFLINE, dynamic_module_utils.TIME_OUT_REMOTE_CODE = True, 0
+        try:
+            yield transformers
+        finally:
+            constants.HF_HUB_OFFLINE, dynamic_module_utils.TIME_OUT_REMOTE_CODE = before
+
+
+def _from_run(transformers: Any, path: str, vocab: Vocab) -> Any:
     """Return the network of a stored config with random weights, which the run's then replace."""
-    transformers = _import_transformers()
-    try:
-        config_class = type(transformers.AutoConfig.for_model(config["model_type"]))
-        return transformers.AutoModel.from_config(config_class.from_dict(config))
-    except Exception as error:  # The library raises many classes.
-        raise RunError(
-            f"transformers {transformers.__version__} cannot build the run's model"
-            f" ({_first_line(error)})"
-        ) from None
+    check_json(vocab.resources[path], _STORED_SHAPE)
+    data = vocab.resources[path]["config"]
+    config = _without_code(_find_class(transformers, data).from_dict(data))
+    return transformers.AutoModel.from_config(config, trust_remote_code=False)
 
 
-def _read(path: str, vocab: Vocab) -> Any:
+def _find_class(transformers: Any, data: dict[str, Any]) -> Any:
+    """Return the class of a config if it is of one of the library's own language models.
+
+    A model of several models would build those from further configs, which may name code.
+    """
+    model_type = data.get("model_type")
+    if model_type in transformers.CONFIG_MAPPING:
+        found = transformers.CONFIG_MAPPING[model_type]
+        is_single = found in transformers.MODEL_MAPPING and not found.sub_configs
+        if is_single and any(found in getattr(transformers, name) for name in _LANGUAGE_MODELS):
+            return found
+    raise ValueError(f"model_type {model_type!r} is not a language model that transformers has")
+
+
+def _without_code(config: Any) -> Any:
+    """Return `config` without what names code, or packages that the library would execute."""
+    for name in ("auto_map", "quantization_config"):
+        config.__dict__.pop(name, None)
+    # Either may name a repository of kernels; None is the library's choice for this machine.
+    config._attn_implementation = config._experts_implementation = None
+    return config
+
+
+def _read(transformers: Any, path: str, vocab: Vocab) -> Any:
     """Return the pretrained network, and store in `vocab` what a run needs to build it."""
-    transformers = _import_transformers()
     folder = str(_folder(path))
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    data, _ = transformers.PreTrainedConfig.get_config_dict(folder, local_files_only=True)
+    _find_class(transformers, data)
+    config = _without_code(transformers.AutoConfig.from_pretrained(folder, **options))
     try:
-        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         network, info = transformers.AutoModel.from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True, **options
+            folder, config=config, use_safetensors=True, output_loading_info=True, **options
         )
-        # Byte-level tokenizers split a word differently after a space, as it is in a sentence.
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            folder, add_prefix_space=True, **options
-        )
-        file = json.loads(tokenizer.backend_tokenizer.to_str())
-    except Exception as error:  # The library raises many classes.
-        mismatch = "ignore_mismatched" in str(error)
-        reason = "its weights do not fit config.json" if mismatch else _first_line(error)
-        raise ConfigError(f"{path}: no model can be read from it ({reason})", key="path") from None
+    except RuntimeError as error:
+        if "ignore_mismatched" in str(error):
+            raise ValueError("its weights do not fit config.json") from None
+        raise
+    # Byte-level tokenizers split a word differently after a space, as it is in a sentence.
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        folder, config=config, add_prefix_space=True, **options
+    )
+    file = json.loads(tokenizer.backend_tokenizer.to_str())
     # The library would initialize missing weights at random; the pooler is not used.
     if missing := sorted(name for name in info["missing_keys"] if not name.startswith("pooler.")):
         raise ConfigError(
@@ -155,7 +224,7 @@ def _read(path: str, vocab: Vocab) -> Any:
     unknown = padding if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     vocab.resources[path] = {
         "config": json.loads(network.config.to_json_string(use_diff=False)),
-        "most": min(tokenizer.model_max_length, _max_positions(network)),
+        "most": int(min(tokenizer.model_max_length, _max_positions(network))),
         "unknown": unknown,
         "padding": padding,
         "tokenizer": file,
@@ -173,6 +242,8 @@ def _folder(path: str) -> Path:
     if not any(file for name in _TOKENIZER_FILES for file in folder.glob(name)):
         # The library would continue with an empty tokenizer.
         raise ConfigError(f"{path}: it has no tokenizer.json", key="path")
+    if (folder / "adapter_config.json").exists():
+        raise ConfigError(f"{path}: it has an adapter; merge it into the weights", key="path")
     return folder
 
 
@@ -203,13 +274,3 @@ def _max_positions(network: Any) -> int:
     table = dict(network.named_modules()).get("embeddings.position_embeddings")
     padding = getattr(table, "padding_idx", None)
     return positions if padding is None else positions - padding - 1
-
-
-def _import_transformers() -> Any:
-    # Read when the library is imported: never download.
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    with required_for("embedding transformer"):
-        import transformers
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    return transformers
