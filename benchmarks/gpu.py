@@ -38,7 +38,7 @@ import slotfill
 from slotfill.config.registry import CELLS
 from slotfill.model.recurrence import compile_steps, run_cell
 from slotfill.runs.environment import environment
-from slotfill.training.trainer import EpochMetrics
+from slotfill.training.progress import EpochMetrics
 
 PAGE = ROOT / "docs" / "scale.md"
 TABLE = re.compile(r"(<!-- gpu: [^>]* -->\n).*?(<!-- end -->)", re.DOTALL)

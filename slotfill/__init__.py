@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from slotfill.runs.batches import Batches
     from slotfill.runs.device import DeviceName, EngineName
     from slotfill.runs.predict import Predictor
-    from slotfill.training.trainer import EpochMetrics
+    from slotfill.training.progress import EpochMetrics
 
 __all__ = ["evaluate", "load", "read", "train"]
 __all__ += ["Batches", "SlotTagger", "__version__"]

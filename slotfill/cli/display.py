@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from slotfill.runs.continuation import Continuation
     from slotfill.runs.threshold import Thresholds
     from slotfill.runs.train import TrainResult
-    from slotfill.training.trainer import EpochMetrics
+    from slotfill.training.progress import EpochMetrics
 
 COLOURS = (
     *("cyan", "magenta", "green", "yellow", "blue", "red"),

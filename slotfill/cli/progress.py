@@ -21,7 +21,7 @@ from slotfill.cli.output import echo
 from slotfill.errors import escape
 
 if TYPE_CHECKING:
-    from slotfill.training.trainer import EpochMetrics, Progress
+    from slotfill.training.progress import EpochMetrics, Progress
 
 _HEADER = f"{'epoch':>5} {'loss':>10} {'valid F1':>9} {'tokens/s':>11} {'time':>12}"
 

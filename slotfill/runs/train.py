@@ -52,7 +52,8 @@ from slotfill.training.loggers.base import Logger
 from slotfill.training.malloc import tune_malloc
 from slotfill.training.memory import measure_peak_memory, reset_peak_memory
 from slotfill.training.profiler import SectionTimer
-from slotfill.training.trainer import EpochMetrics, Report, Trainer
+from slotfill.training.progress import EpochMetrics, Report
+from slotfill.training.trainer import Trainer
 
 Corpus = Mapping[str, Sequence[Sentence]]
 """The sentences of each split."""

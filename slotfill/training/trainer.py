@@ -8,18 +8,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, cast
+from dataclasses import asdict, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
-from pydantic import BaseModel, Field, Json, ValidationError
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from slotfill.config.models import TrainConfig
-from slotfill.data.sentence import Confidence, Sentence, Slot, intent_names
+from slotfill.data.sentence import Sentence, intent_names
 from slotfill.data.splits import ranks_epochs
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError
@@ -30,11 +29,13 @@ from slotfill.model.ensemble import Model
 from slotfill.model.generators.base import Generator
 from slotfill.model.taggers.base import Tagger
 from slotfill.training.batches import Shard, TrainingBatches, labelled_batches
+from slotfill.training.checkpoint import Begun, CheckpointNotes, check_fits
 from slotfill.training.data_parallel import Workers, shard_loss, trainable_parameters
 from slotfill.training.defaults import resolve_budget
 from slotfill.training.distillation import SoftTarget
 from slotfill.training.ema import ema_decay
 from slotfill.training.optimizer import build_optimizer, lr_factor
+from slotfill.training.progress import EpochMetrics, Progress, Report
 from slotfill.training.sparse import find_sparse_tables
 
 Tensors = dict[str, Tensor]
@@ -55,116 +56,12 @@ _PARTS = (
 
 Weights = tuple[Tensor, ...] | list[Tensor]
 
-_Count = Annotated[int, Field(ge=0, le=2**53)]
-_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
 LOSS_SYNC_INTERVAL = 16
 """On CUDA, read the loss (a device sync) once in so many steps."""
 
 
-@dataclass(slots=True)
-class EpochMetrics:
-    """One row of history.csv."""
-
-    epoch: int
-    loss: float
-    """Mean training loss per sentence."""
-    valid_f1: float | None
-    """F1 of the validation slots, in percent; None if there are no validation sentences."""
-    learning_rate: float
-    """Learning rate of the epoch's last step."""
-    tokens_per_second: float
-    seconds: _Seconds
-    """Time for training and validation."""
-    round: _Count = 0
-    """How many times `train.text` has been predicted."""
-    kl: float = 0.0
-    """The KL term of the loss, of cells or a generator with latent vectors, in nats."""
-    gradient_norm: float | None = None
-    """Norm of the gradient before clipping, a mean over the steps; None if it is not finite."""
-    valid_loss: float | None = None
-    """The loss of a validation sentence; None without any, or of a generator."""
-    valid_intents: float | None = None
-    """Accuracy of the validation intents, in percent; None if intents are not trained."""
-    valid_perplexity: float | None = None
-    """Perplexity of a validation symbol; None if it is no generator."""
-    valid_elbo: float | None = None
-    """ELBO of the validation sentences, in nats a sentence; None if it is no generator."""
-
-    @property
-    def selection_metric(self) -> tuple[float, float]:
-        """Validation F1, ties broken by intent accuracy; of a generator the ELBO."""
-        if self.valid_elbo is not None:
-            return self.valid_elbo, 0.0
-        return self.valid_f1 or 0.0, self.valid_intents or 0.0
-
-
-@dataclass(slots=True)
-class Progress:
-    """Reported after each step, and once more after the validation of each epoch."""
-
-    epoch: int
-    epochs: int
-    """Maximum number of epochs."""
-    done: int
-    """Steps done in this epoch."""
-    steps: int
-    """Steps per epoch."""
-    loss: float
-    """Mean training loss of the epoch so far."""
-    tokens_per_second: float
-    seconds_left: float
-    history: list[EpochMetrics]
-    """The finished epochs."""
-    best: EpochMetrics | None
-    """The best epoch so far; None if the validation set is too small to rank epochs."""
-
-
 Evaluate = Callable[[Any, Vocab, Sequence[Sentence]], Mapping[str, float | None]]
 """Returns the metrics of a model on the validation sentences: fields of EpochMetrics."""
-
-Report = Callable[[Progress], None]
-
-
-@dataclass(slots=True)
-class _Begun:
-    """How far an epoch is in a checkpoint, and its sums so far; all zero between epochs."""
-
-    steps: _Count = 0
-    loss: float = 0.0
-    kl: float = 0.0
-    gradient_norm: float = 0.0
-    tokens: _Count = 0
-    sentences: _Count = 0
-    seconds: _Seconds = 0.0
-
-
-class _Notes(BaseModel):
-    """What a checkpoint has besides tensors; it may be of a stranger."""
-
-    history: Json[list[EpochMetrics]]
-    best: _Count
-    steps_done: _Count
-    steps: _Count
-    round: _Count
-    begun: Json[_Begun]
-    predicted: Json[list[tuple[list[Slot], str | None, Confidence]]]
-
-    @classmethod
-    def parse(cls, metadata: Mapping[str, str]) -> _Notes:
-        """Raises ValueError, which names the first value that is not valid."""
-        try:
-            notes = cls.model_validate(metadata)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        if [row.epoch for row in notes.history] != [*range(1, len(notes.history) + 1)]:
-            raise ValueError("history: its epochs are not numbered from 1")
-        if notes.best > len(notes.history):
-            raise ValueError("best: not an epoch of the history")
-        if (notes.round > 0) != bool(notes.predicted):
-            raise ValueError("predicted: does not fit the round")
-        return notes
 
 
 class Trainer:
@@ -207,7 +104,7 @@ class Trainer:
         self.best: EpochMetrics | None = None
         self.best_weights: Tensors = {}
         self.steps_done = 0
-        self.begun = _Begun()
+        self.begun = Begun()
         self.random_states: list[Tensors] = []
         """Those of each rank, in the checkpoint of an epoch that has begun."""
         self.budget = resolve_budget(config, len(sentences))
@@ -271,7 +168,7 @@ class Trainer:
 
     def _train_epoch(self, epoch: int, report: Report) -> EpochMetrics | None:
         """Train for an epoch and validate; return None where another process validates."""
-        begun, self.begun = self.begun, _Begun()
+        begun, self.begun = self.begun, Begun()
         start = time.perf_counter() - begun.seconds
         self.model.train()
         rank = self.workers.rank
@@ -325,9 +222,9 @@ class Trainer:
                 self.random_states = self.workers.gather(_random_state())
                 if rank == 0:
                     totals = float(total_loss), float(total_kl), float(total_norm)
-                    self.begun = _Begun(done, *totals, tokens, sentences, seconds)
+                    self.begun = Begun(done, *totals, tokens, sentences, seconds)
                     self._save()
-                    self.begun = _Begun()
+                    self.begun = Begun()
         self.random_states = []
         if rank > 0:
             return None
@@ -575,7 +472,7 @@ class Trainer:
 
     def load_state_dict(self, tensors: Tensors, metadata: Mapping[str, str]) -> None:
         """Restore what `state_dict` returned; raises ValueError if it does not fit."""
-        notes = _Notes.parse(metadata)
+        notes = CheckpointNotes.parse(metadata)
         groups: dict[str, Tensors] = {}
         for name, tensor in tensors.items():
             group, _, key = name.partition("/")
@@ -634,11 +531,11 @@ class Trainer:
                     name: torch.ones(()) if name == "step" else weight for name in names
                 }
         for group, like in needed.items():
-            _check_fits(group, groups.get(group, {}), like)
+            check_fits(group, groups.get(group, {}), like)
         for group in {"random", *(name for name in groups if name.startswith("random."))}:
             state = {name: each for name, each in groups.get(group, {}).items() if name in random}
             # One that another kind of device has written has not all of them.
-            _check_fits(group, state, {name: random[name] for name in {"cpu", *state}})
+            check_fits(group, state, {name: random[name] for name in {"cpu", *state}})
 
     def _check_labels(self, sentences: Iterable[Sentence]) -> None:
         """Raise ValueError if predicted sentences have labels that none of this model can have."""
@@ -652,17 +549,6 @@ class Trainer:
                 end = slot.end
             if not intents.issuperset(intent_names(sentence.intent)):
                 raise ValueError(f"predicted: the intent {sentence.intent!r} is not known")
-
-
-def _check_fits(group: str, tensors: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> None:
-    """Raise ValueError unless `tensors` have the names, shapes and dtypes of `needed`."""
-    for name in {**needed, **tensors}:
-        found, expected = (
-            f"{each[name].dtype} {tuple(each[name].shape)}" if name in each else "missing"
-            for each in (tensors, needed)
-        )
-        if found != expected:
-            raise ValueError(f"{group}/{name} is {found}, but must be {expected}")
 
 
 def _random_state() -> Tensors:

@@ -14,7 +14,7 @@ import pytest
 from conftest import run_on_terminal, start
 
 from slotfill.cli.progress import training_progress
-from slotfill.training.trainer import EpochMetrics, Progress
+from slotfill.training.progress import EpochMetrics, Progress
 
 FILES = {"config.yaml", "vocab.json", "model.safetensors", "embedding.onnx", "model.onnx"}
 FILES |= {"history.csv", "scores.json", "environment.json", "calibration.json", "manifest.json"}

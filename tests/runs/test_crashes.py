@@ -20,7 +20,7 @@ from slotfill.runs.folder import RunFolder
 from slotfill.runs.load import load_run
 from slotfill.runs.manifest import FILES, RunFiles
 from slotfill.training.loggers.csv import Csv
-from slotfill.training.trainer import EpochMetrics
+from slotfill.training.progress import EpochMetrics
 
 OPERATIONS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "open"}
 """The audit events of operations that change the file system; `fsync` is added to them."""

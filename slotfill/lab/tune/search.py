@@ -30,7 +30,7 @@ from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_buildable
 from slotfill.runs.train import build_trainer
 from slotfill.training.defaults import resolve_budget
-from slotfill.training.trainer import Progress
+from slotfill.training.progress import Progress
 from slotfill.version import FORMAT
 
 SPLITS = ("train", "valid")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slotfill.training.trainer import EpochMetrics
+    from slotfill.training.progress import EpochMetrics
 
 
 class Logger(ABC):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slotfill.training.loggers.base import Logger, metrics_of
 
 if TYPE_CHECKING:
-    from slotfill.training.trainer import EpochMetrics
+    from slotfill.training.progress import EpochMetrics
 
 
 class Csv(Logger):

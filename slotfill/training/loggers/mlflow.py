@@ -19,7 +19,7 @@ from slotfill.files import write_in_folder
 from slotfill.training.loggers.base import Logger, metrics_of
 
 if TYPE_CHECKING:
-    from slotfill.training.trainer import EpochMetrics
+    from slotfill.training.progress import EpochMetrics
 
 _MAX_PARAMETER = 500
 """The characters of a parameter that every store of MLflow takes."""

@@ -13,7 +13,7 @@ from slotfill.extras import required_for
 from slotfill.training.loggers.base import Logger, metrics_of
 
 if TYPE_CHECKING:
-    from slotfill.training.trainer import EpochMetrics
+    from slotfill.training.progress import EpochMetrics
 
 
 class TensorBoard(Logger):
