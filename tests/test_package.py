@@ -230,7 +230,7 @@ def test_test_extra_is_what_the_tests_import(requirements):
     extras += ("serve", "tensorboard", "mlflow")
     installed = {each.name.lower() for extra in extras for each in requirements[extra]}
     named = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub", "mlflow": "mlflow-skinny"}
-    named["sklearn"] = "scikit-learn"
+    named |= {"sklearn": "scikit-learn", "markdown_it": "markdown-it-py"}
     assert {named.get(name, name) for name in foreign} <= installed
 
 
