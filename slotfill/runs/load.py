@@ -314,6 +314,8 @@ def parse_vocab(content: bytes, path: Path) -> Vocab:
     name = path / "vocab.json"
     try:
         vocab = Vocab.from_json(content)
+    except ConfigError as error:  # Of a user-defined tokenizer.
+        raise RunError(f"{name}: tokenizer: {error.errors[0]}") from None
     except ValueError as error:
         raise RunError(f"{name}: not a vocabulary ({error}); train the run again") from None
     vocab.source = str(name)

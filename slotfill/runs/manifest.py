@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Container, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from slotfill.errors import RunError, UsageError
 from slotfill.files import (
@@ -47,6 +48,10 @@ _PENDING = ".new"
 
 _MAX_MANIFEST = 1 << 20
 """In bytes; a manifest has a few lines for each file."""
+
+_MAX_END = 22 + (1 << 16) - 1
+_MAX_DIRECTORY = 1 << 16
+"""In bytes: the end of a zip file, and its list of members, of which a packed run has a few."""
 
 _SHAPE = {"format": int, "completed": bool, "files": {str: {"size": int, "sha256": str}}}
 
@@ -244,7 +249,7 @@ def _read_packed(location: Path, shown: Path, name: str) -> bytes:
     from zipfile import ZIP_STORED, ZipFile
 
     try:
-        with ZipFile(location) as archive:
+        with location.open("rb") as file, ZipFile(_check_directory(file)) as archive:
             for member in archive.infolist():
                 if member.filename not in PACKED_FILES or member.compress_type != ZIP_STORED:
                     raise ValueError(f"it contains {member.filename!a}")
@@ -258,6 +263,15 @@ def _read_packed(location: Path, shown: Path, name: str) -> bytes:
         raise RunError(
             f"{shown}: not a file that slotfill pack wrote, or damaged ({reason})"
         ) from None
+
+
+def _check_directory(file: BinaryIO) -> BinaryIO:
+    """Return a zip file; raises ValueError if it has many members, which take long to read."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_END))
+    _, found, end = file.read().rpartition(b"PK\5\6")
+    if found and int.from_bytes(end[8:12], "little") > _MAX_DIRECTORY:
+        raise ValueError("its list of files is too long")
+    return file
 
 
 def _entry(content: bytes) -> dict[str, Any]:

@@ -220,6 +220,15 @@ def test_compressed_members_are_refused_before_they_are_read(packed, tmp_path, c
     assert (result.code, result.err.count("\n")) == (1, 1) and "not a file that" in result.err
 
 
+def test_many_members_are_refused_before_they_are_listed(packed, tmp_path, cli, monkeypatch):
+    path = tmp_path / "run.zip"
+    path.write_bytes(rewritten(packed, {f"file-{number}": b"x" for number in range(3000)}))
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", None)
+    result = cli("predict", path, "hello")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "its list of files is too long" in result.err
+
+
 @pytest.mark.parametrize(
     ("content", "code", "message"),
     [
