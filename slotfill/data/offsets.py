@@ -8,9 +8,11 @@ character of its own (NFD). Values are compared after normalization, too.
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from unicodedata import combining
@@ -46,28 +48,80 @@ class ForwardSearch:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._found: dict[tuple[str, bool], int] = {}
+        self._found: dict[str, int] = {}
 
-    def find(self, value: str, start: int, *, is_word: bool = False) -> int:
-        """Return where `value` is at or after `start`; the length of the text if it is nowhere.
-
-        With `is_word` there is no letter, digit or underscore beside it.
-        """
-        text, found = self.text, self._found.get((value, is_word), -1)
+    def find(self, value: str, start: int) -> int:
+        """Return where `value` is at or after `start`; the length of the text if it is nowhere."""
+        found = self._found.get(value, -1)
         if found < start:
-            found = text.find(value, start)
-            while is_word and found >= 0 and _is_in_word(text, found, found + len(value)):
-                found = text.find(value, found + 1)
-            found = len(text) if found < 0 else found
-            self._found[value, is_word] = found
+            found = self.text.find(value, start)
+            found = len(self.text) if found < 0 else found
+            self._found[value] = found
         return found
 
 
-def _is_in_word(text: str, start: int, end: int) -> bool:
-    return any(
-        char.isalnum() or char == "_"
-        for char in (text[max(start - 1, 0) : start], text[end : end + 1])
-    )
+_PIECE = re.compile(r"[^\W\u0e00-\U0010ffff]+|[\u0e00-\U0010ffff]")
+"""A word, or a character of the scripts from Thai on, several of which have no spaces."""
+
+
+class _Occurrences:
+    """Finds each value that is in a text, by the rarest of its words."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._places: dict[str, list[int]] = defaultdict(list)
+        self._found: dict[str, Sequence[int]] = {}
+        for match in _PIECE.finditer(text):
+            self._places[match[0]].append(match.start())
+
+    def find(self, value: str) -> Sequence[int]:
+        """Return what `find_all` does."""
+        if value not in self._found:
+            pieces = [(match[0], match.start()) for match in _PIECE.finditer(value)]
+            words = [at for at in self._list(value, pieces) if not self._is_in_word(value, at)]
+            self._found[value] = words or self._list(
+                value,
+                [
+                    (piece, at)
+                    for piece, at in pieces
+                    # Only such a piece is one of the text, too, if value is inside of words.
+                    if piece >= "\u0e00" or 0 < at < len(value) - len(piece)
+                ],
+            )
+        return self._found[value]
+
+    def _list(self, value: str, pieces: Sequence[tuple[str, int]]) -> list[int]:
+        """Return where `value` is and has the `pieces` at their offsets; anywhere without one."""
+        if pieces:
+            rarest, at = min(pieces, key=lambda piece: len(self._places.get(piece[0], ())))
+            return [
+                place - at
+                for place in self._places.get(rarest, ())
+                if place >= at and self._text.startswith(value, place - at)
+            ]
+        found, start = [], self._text.find(value)
+        while start >= 0:
+            found.append(start)
+            start = self._text.find(value, start + 1)
+        return found
+
+    def _is_in_word(self, value: str, start: int) -> bool:
+        end = start + len(value)
+        beside = self._text[max(start - 1, 0) : start] + self._text[end : end + 1]
+        return any(character.isalnum() or character == "_" for character in beside)
+
+
+@lru_cache(maxsize=4)
+def _index(text: str) -> _Occurrences:
+    return _Occurrences(text)
+
+
+def find_all(text: str, value: str) -> Sequence[int]:
+    """Return where `value` is in `text`, in order: as complete words, or if it never is, anywhere.
+
+    Complete words have no letter, digit or underscore beside them.
+    """
+    return _index(text).find(value)
 
 
 def is_same(text: str, other: str) -> bool:
@@ -128,6 +182,11 @@ def _count_units(text: str, unit: str) -> array[int]:
     return array("I", accumulate(_UNITS[unit](text), initial=0))
 
 
+def to_utf16(text: str, character: int) -> int:
+    """Return how many UTF-16 code units are before a character of a text."""
+    return _count_units(text, _UTF16)[character]
+
+
 def from_utf16(text: str, offset: int) -> int:
     """Return how many characters of a text end within its first `offset` UTF-16 code units."""
     return bisect_right(_count_units(text, _UTF16), offset, lo=1) - 1
@@ -147,22 +206,21 @@ def _is_at(text: str, start: int, end: int, value: str) -> bool:
     return end - start <= len(_nfd(value)) and is_same(text[start:end], value)
 
 
-@lru_cache(maxsize=1024)
-def _contains(text: str, value: str) -> bool:
-    return value in text
+_NEAR = 1000
+"""So many characters around its offset, a value is looked for without counting words."""
 
 
 def _find_nearest(text: str, value: str, start: int) -> int | None:
-    """Return where `value` is nearest to `start`, and first of two places; None for nowhere."""
+    """Return where `value` is nearest to `start`, and first of two places; None for nowhere.
+
+    Far from `start` complete words go first.
+    """
     start = min(max(start, 0), len(text))
-    reach = 64
-    while True:
-        first, last = max(start - reach, 0), start + reach
-        before = text.rfind(value, first, start + len(value))
-        after = text.find(value, start, last + len(value))
-        places = [place for place in (before, after) if place >= 0]
-        if places:
-            return min(places, key=lambda place: abs(place - start))
-        if not _contains(text, value):
-            return None
-        reach *= 4
+    before = text.rfind(value, max(start - _NEAR, 0), start + len(value))
+    after = text.find(value, start, start + _NEAR + len(value))
+    places: Sequence[int] = [place for place in (before, after) if place >= 0]
+    if not places:
+        places = find_all(text, value)
+        index = bisect_left(places, start)
+        places = places[max(index - 1, 0) : index + 1]
+    return min(places, key=lambda place: abs(place - start), default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from itertools import accumulate
 from sys import intern
 from typing import Any, NamedTuple
@@ -188,12 +189,13 @@ def example_from_parts(
 
     The value is what the part is resolved to, or None.
     """
-    text, spans = "", []
+    text, spans = StringIO(), []
     for part, name, resolved in parts:
+        start = text.tell()
+        text.write(part)
         if name:
-            spans.append(Span(name, len(text), len(text) + len(part), resolved))
-        text += part
-    return Example(text, spans, intent, location)
+            spans.append(Span(name, start, text.tell(), resolved))
+    return Example(text.getvalue(), spans, intent, location)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from itertools import repeat
 from time import process_time
@@ -33,6 +34,30 @@ def brat(count, first, step):
     return {"data.txt": f"{'ab ' * count}\n", "data.ann": "".join(rows)}
 
 
+def values(count):
+    """Return values that are all different."""
+    return [f"w{index}" for index in range(count)]
+
+
+def distinct_slots(count):
+    """Return the keys of a text of different values, and its slots, all at the start."""
+    found = [slots(1, value)[0] for value in values(count)]
+    return {"text": " ".join(values(count)), "slots": found}
+
+
+def gliner2(words):
+    return json_row(input=" ".join(words), output={"entities": {"x": words}})
+
+
+def luis(count):
+    starts = range(0, 3 * count, 3)
+    entities = [{"entity": "x", "startPos": start, "endPos": start + 1} for start in starts]
+    return {
+        "luis_schema_version": "7",
+        "utterances": [{"text": "ab " * count, "entities": entities}],
+    }
+
+
 def rasa(example):
     return {"data.yml": f"nlu:\n- intent: a\n  examples: |\n    - {example}\n"}
 
@@ -54,6 +79,12 @@ CASES = {
         text="ab " + "cd " * n, slots={"x": ["ab"] * n}
     ),
     "wrong offsets of Label Studio": lambda n: {"data.json": json.dumps([label_studio(n)])},
+    "offsets that are far away": lambda n: json_row(**distinct_slots(10 * n)),
+    "values in another order": lambda n: json_row(
+        text=" ".join(values(10 * n)), slots={"x": values(10 * n)[::-1]}
+    ),
+    "values of GLiNER2": lambda n: gliner2(values(n)),
+    "slots of LUIS": lambda n: {"data.json": json.dumps(luis(10 * n))},
     "wrong offsets of brat": lambda n: brat(n, 0, 0),
     "offsets of brat that are wrong by one": lambda n: brat(n, 1, 3),
     "unknown keys": lambda n: json_row(text="ab", **{f"key{i}": 1 for i in range(2 * n)}),
@@ -73,6 +104,15 @@ CASES = {
 }
 
 
+@pytest.fixture
+def no_garbage_collection():
+    """Files are read without it, and its time depends on the objects of all tests."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize("case", CASES)
 def test_the_time_to_read_is_linear(case, tmp_path):
     def measure(count):

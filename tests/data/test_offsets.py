@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slotfill.data.corpus import read_examples
-from slotfill.data.offsets import find_value
+from slotfill.data.offsets import find_all, find_value
 from slotfill.data.sentence import Example
 
 UNITS = {
@@ -43,6 +43,39 @@ def test_else_the_nearest_occurrence_is_taken():
     assert find_value(text, -3, 1, "Oslo") == (0, 4, "the nearest occurrence")
     assert find_value(text, 90, 99, "Oslo") == (16, 20, "the nearest occurrence")
     assert find_value(text, 0, 4, "Rome") is None
+
+
+def test_far_away_complete_words_go_first():
+    text = f"a Oslo {'b ' * 1000}Oslos"
+    assert find_value(text, len(text), len(text), "Oslo") == (2007, 2011, "the nearest occurrence")
+    assert find_value(f"{text}{' b' * 1000}", 9000, 9004, "Oslo") == (
+        2,
+        6,
+        "the nearest occurrence",
+    )
+    assert find_value(f"Oslos {'b ' * 1000}", 9000, 9004, "Oslo") == (
+        0,
+        4,
+        "the nearest occurrence",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "places"),
+    [
+        ("ab b b_ b.", "b", [3, 8]),
+        ("ab b_ cb", "b", [1, 3, 7]),
+        ("a b a b a", "a b a", [0, 4]),
+        ("new york, a new york", "new york", [0, 12]),
+        ("renew yorks", "new york", [2]),
+        ("去台北和台北", "台北", [1, 4]),
+        ("(a) b", "(a)", [0]),
+        ("a, b.", ", ", [1]),
+        ("ab", "cd", []),
+    ],
+)
+def test_a_value_is_found_as_words_or_else_anywhere(text, value, places):
+    assert list(find_all(text, value)) == places
 
 
 def test_corrections_are_listed():

@@ -37,11 +37,6 @@ def read_utterance(row: JsonObject) -> Example:
     return Example(row.get("text", str), [], row.get("intent", str, None) or None, row.location)
 
 
-def count_utf16(text: str) -> int:
-    """Return the length of `text` in UTF-16 code units."""
-    return len(text.encode("utf-16-le")) // 2
-
-
 def _characters_by_offset(text: str, unit: str) -> dict[int, int]:
     """Return the index of the character at each offset in `unit` where a character begins."""
     edges = list(range(len(text) + 1))

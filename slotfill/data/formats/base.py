@@ -264,8 +264,11 @@ def find_tokens(tokens: Sequence[str], text: str, location: str) -> list[tuple[i
     """Return the offsets of `tokens` in `text`, which has only spaces beside them."""
     offsets, end = [], 0
     for token in tokens:
+        first = end
+        while first < len(text) and is_empty(text[first]):
+            first += 1
         for form in normal_forms(token):
-            start = text.find(form, end)
+            start = text.find(form, end, first + len(form))
             if start >= 0 and is_empty(text[end:start]):
                 break
         else:

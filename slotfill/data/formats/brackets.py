@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 
 from slotfill.data.formats.base import Format, check_known, parse_each
@@ -69,11 +70,11 @@ class Brackets(Format):
 
     def render(self, sentence: Sentence, *, scheme: str) -> str:
         check_known(sentence, "brackets")
-        line = f"[]({_escape(sentence.intent, ')')}) " if sentence.intent else ""
+        parts = [f"[]({_escape(sentence.intent, ')')}) "] if sentence.intent else []
         for text, name in sentence.split_by_slot():
             text = _escape(text, "[]")
-            line += f"[{text}]({_escape(name, ')')})" if name else text
-        return f"{line}\n"
+            parts.append(f"[{text}]({_escape(name, ')')})" if name else text)
+        return f"{''.join(parts)}\n"
 
 
 def _parse(line: str, location: str) -> tuple[str | None, str, list[Span]]:
@@ -81,7 +82,7 @@ def _parse(line: str, location: str) -> tuple[str | None, str, list[Span]]:
     head = _INTENT.match(line)
     intent = _unescape(head[1], location, 1) if head else None
     position = head.end() if head else 0
-    text, spans = "", []
+    text, spans = StringIO(), []
     open_start = open_column = 0  # Where the open bracket is in the text; the column is 0 if none.
     while position < len(line):
         piece = _PIECE.match(line, position)
@@ -91,26 +92,26 @@ def _parse(line: str, location: str) -> tuple[str | None, str, list[Span]]:
         if piece[0] == "[":
             if open_column:
                 problem = f"inside the bracket of column {open_column}; write \\[ for a plain one"
-            open_start, open_column = len(text), column
+            open_start, open_column = text.tell(), column
         elif piece[0] == "]":
             name = _NAME.match(line, position)
             if not open_column:
                 problem = "nothing opens this bracket; write \\] for a plain one"
             elif not name:
                 problem = "no (name) after the bracket; write \\[ and \\] for plain ones"
-            elif not name[1] or len(text) == open_start:
+            elif not name[1] or text.tell() == open_start:
                 problem = f"a slot without a {'value' if name[1] else 'name'}"
             else:
-                spans.append(Span(_unescape(name[1], location, column), open_start, len(text)))
+                spans.append(Span(_unescape(name[1], location, column), open_start, text.tell()))
                 position, open_column = name.end(), 0
         else:
-            text += _unescape(piece[0], location, column)
+            text.write(_unescape(piece[0], location, column))
         if problem:
             raise _error(location, column, problem)
     if open_column:
         problem = "this bracket is not closed; write \\[ for a plain one"
         raise _error(location, open_column, problem)
-    return intent, text, spans
+    return intent, text.getvalue(), spans
 
 
 def _error(location: str, column: int, problem: str) -> DataError:

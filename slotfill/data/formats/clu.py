@@ -30,9 +30,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from slotfill.data.formats._azure import UNITS, UTF16, OffsetReader, count_utf16, read_utterance
+from slotfill.data.formats._azure import UNITS, UTF16, OffsetReader, read_utterance
 from slotfill.data.formats.base import Format, check_known, parse_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
+from slotfill.data.offsets import to_utf16
 from slotfill.data.sentence import Example, Sentence, describe_unread
 from slotfill.errors import did_you_mean
 
@@ -126,9 +127,8 @@ class CLU(Format):
         check_known(sentence, "clu")
         entities = []
         for slot in sentence.slots or ():
-            start, _ = sentence.span(slot)
-            offset, length = count_utf16(sentence.text[:start]), count_utf16(sentence.value(slot))
-            entities.append({"category": slot.name, "offset": offset, "length": length})
+            start, end = (to_utf16(sentence.text, place) for place in sentence.span(slot))
+            entities.append({"category": slot.name, "offset": start, "length": end - start})
         intent = {"intent": sentence.intent} if sentence.intent else {}
         return {"text": sentence.text, "language": self.language, **intent, "entities": entities}
 

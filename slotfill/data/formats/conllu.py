@@ -200,7 +200,7 @@ def _parse_tokens(block: _Block) -> tuple[list[str], str, list[_Row], list[int]]
     tokens: list[str] = []
     words: list[_Row] = []
     token_of_word: list[int] = []
-    text, last_in_token = "", 0
+    text, last_in_token = list[str](), 0
     for row in block.rows:
         id = _ID.fullmatch(row.cells.get("ID", f"{len(words) + 1}"))
         assert id is not None
@@ -210,7 +210,7 @@ def _parse_tokens(block: _Block) -> tuple[list[str], str, list[_Row], list[int]]
             raise DataError(f"{row.location}: expected the ID {len(words) + 1}, found {id[0]}")
         if int(id[1]) > last_in_token:
             tokens.append(row.cells["FORM"])
-            text += tokens[-1] + ("" if row.cells.get("SpaceAfter") == "No" else " ")
+            text.append(tokens[-1] + ("" if row.cells.get("SpaceAfter") == "No" else " "))
         if id[2]:
             last_in_token = int(id[2])
         else:
@@ -218,4 +218,4 @@ def _parse_tokens(block: _Block) -> tuple[list[str], str, list[_Row], list[int]]
             token_of_word.append(len(tokens) - 1)
     if not words:
         raise DataError(f"{block.rows[0].location}: a sentence without words")
-    return tokens, text.rstrip(" "), words, token_of_word
+    return tokens, "".join(text).rstrip(" "), words, token_of_word

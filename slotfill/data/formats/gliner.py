@@ -13,7 +13,6 @@ occur in the text once, or as often as it is listed. Other keys are not read. An
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from typing import Any
 
@@ -25,7 +24,7 @@ from slotfill.data.formats._json_rows import (
 )
 from slotfill.data.formats.base import check_known, example_from_tokens
 from slotfill.data.json_objects import JsonObject, shorten
-from slotfill.data.offsets import normal_forms
+from slotfill.data.offsets import find_all, normal_forms
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import format_count
 
@@ -85,7 +84,11 @@ def _parse_gliner2(row: JsonObject) -> Example:
     entities = labels.object("entities")
     for name in entities.items:
         for value, count in Counter(entities.texts(name)).items():
-            places = _find(value, example.text)
+            places = [
+                (start, start + len(form))
+                for form in normal_forms(value)
+                for start in find_all(example.text, form)
+            ]
             if len(places) != count:
                 times = format_count(len(places), "time")
                 problem = f"'{name}' has {value!r} {format_count(count, 'time')}, the text {times}"
@@ -100,12 +103,3 @@ def _parse_gliner2(row: JsonObject) -> Example:
     elif tasks:
         example.leave_out('"classifications"')
     return example
-
-
-def _find(value: str, text: str) -> list[tuple[int, int]]:
-    """Return where `value` stands in `text`: as words, or if there is none, anywhere."""
-    anywhere = f"(?:{'|'.join(map(re.escape, normal_forms(value)))})"
-    as_words = rf"(?<!\w){anywhere}(?!\w)"
-    patterns = (as_words, anywhere)
-    found = ([match.span() for match in re.finditer(pattern, text)] for pattern in patterns)
-    return next(filter(None, found), [])

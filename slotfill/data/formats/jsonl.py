@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import Any
 from slotfill.data.formats._json_rows import SPAN_FIELDS, add_triples, is_triple
 from slotfill.data.formats.base import Format, example_from_tokens, parse_each, render_tags
 from slotfill.data.json_objects import JsonObject, parse_head, read_row_objects, shorten
-from slotfill.data.offsets import ForwardSearch
+from slotfill.data.offsets import find_all
 from slotfill.data.sentence import Example, Sentence, Slot
 
 
@@ -180,7 +181,6 @@ class _Places:
 
     def __init__(self, example: Example) -> None:
         self._example = example
-        self._searches = ForwardSearch(example.text), ForwardSearch(example.text)
         self._count = self._done = 0  # How many slots were seen, and where the last of them ends.
 
     def find_next(self, value: str) -> tuple[int, int] | None:
@@ -188,12 +188,12 @@ class _Places:
         spans = self._example.spans or []
         self._done = max([self._done, *(span.end for span in spans[self._count :])])
         self._count = len(spans)
-        for is_word in (True, False):
-            for search, start in zip(self._searches, (self._done, 0), strict=True):
-                found = search.find(value, start, is_word=is_word)
-                if found < len(self._example.text):
-                    return found, found + len(value)
-        return None
+        found = find_all(self._example.text, value)
+        if not found:
+            return None
+        index = bisect_left(found, self._done)
+        start = found[index if index < len(found) else 0]
+        return start, start + len(value)
 
 
 def _add_span(example: Example, slot: JsonObject, places: _Places) -> None:

@@ -340,7 +340,7 @@ def _add_region(example: Example, value: JsonObject, kind: str) -> None:
         offsets.get("end", int),
         value.get("text", str, None),
     )
-    if text and text not in example.text:
+    if text and "\\n" in text and text not in example.text:
         text = text.replace("\\n", "\n")  # Label Studio may write a line end in this way.
     names = value.texts(kind) or value.texts("labels") or value.texts("hypertextlabels")
     for name in names or ():

@@ -22,6 +22,7 @@ from pathlib import Path
 from slotfill.data.formats._azure import UTF16, OffsetReader, read_utterance
 from slotfill.data.formats.base import Format, parse_each
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
+from slotfill.data.offsets import from_utf16
 from slotfill.data.sentence import Example, describe_unread
 
 
@@ -67,7 +68,7 @@ def _add_entities(offsets: OffsetReader, parent: JsonObject, key: str) -> None:
         name, role = entity.get("entity", str), entity.get("role", str, None)
         start, last = entity.get("startPos", int), entity.get("endPos", int)
         text = offsets.example.text
-        before = len(text.encode("utf-16-le")[: 2 * last].decode("utf-16-le", "ignore"))
+        before = from_utf16(text, last)
         if last > start and text[before : before + 1] in ("", " "):
             found = "a space" if text[before:] else "after the end of the text"
             entity.fail(

@@ -25,6 +25,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
 from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
@@ -319,16 +320,16 @@ def _parse(item: _Item) -> Example:
     """Return the example of an intent."""
     example = Example("", [], item.name, item.location)
     example.list_unread(item.unread)
-    text, done = "", 0
+    text, done = StringIO(), 0
     for bracket, after, end in _find_entities(item.text):
-        text += item.text[done:bracket]
-        start, done = len(text), end
+        text.write(item.text[done:bracket])
+        start, done = text.tell(), end
         words, label = item.text[bracket + 1 : after - 1], item.text[after:end]
-        text += words
+        text.write(words)
         for entity in _parse_entities(words, label, item.location):
-            _add_entity(example, entity, start, len(text))
+            _add_entity(example, entity, start, text.tell())
             example.list_unread(entity.unread())
-    example.text = text + item.text[done:]
+    example.text = text.getvalue() + item.text[done:]
     return example
 
 
@@ -438,13 +439,13 @@ def _render(sentence: Sentence) -> tuple[str, str]:
     if not sentence.intent:
         raise DataError(f"{location}: no intent, which Rasa needs; write jsonl or brackets")
     check_known(sentence, "rasa")
-    text, spans, done = "", [], 0
+    parts, spans, done = list[str](), list[Span](), 0
     for slot, value in zip(sentence.slots or (), sentence.resolved or repeat(None), strict=False):
         span = Span(slot.name, *sentence.span(slot), value)
-        text += sentence.text[done : span.start] + _render_slot(sentence.text, span)
+        parts += sentence.text[done : span.start], _render_slot(sentence.text, span)
         spans.append(span)
         done = span.end
-    text += sentence.text[done:]
+    text = "".join(parts) + sentence.text[done:]
     try:
         example = _parse(_Item("intent", "", text.strip(_WHITE_SPACE), location))
     except DataError:
