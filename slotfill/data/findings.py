@@ -287,8 +287,7 @@ def _find_rare_names(split: str, sentences: Iterable[Sentence]) -> Iterator[Find
 _RARE = 3
 """A name that is so many times rarer than another may be that one, misspelt."""
 
-
-_SHORT_NAME = 4
+_SHORT_NAME, _LONG_NAME = 4, 100
 
 
 def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
@@ -300,10 +299,15 @@ def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
         for name, places in _list_slots(result.sentences).items():
             by_name[name] += places
             counts[name].append(f"{where}{len(places):,}")
-    names = sorted(by_name, key=lambda name: -len(by_name[name]))
-    for rank, rare in enumerate(names):
-        for frequent in names[:rank]:
-            few, many = by_name[rare], by_name[frequent]
+    # Two names are compared if they have a form in common.
+    by_form: dict[str, list[str]] = defaultdict(list)
+    ranks: dict[str, int] = {}
+    for rare in sorted(by_name, key=lambda name: -len(by_name[name])):
+        few = by_name[rare]
+        forms = {rare.casefold(), *_drop_a_character(rare)}
+        others = {name for form in forms for name in by_form[form]}
+        for frequent in sorted(others, key=ranks.__getitem__):
+            many = by_name[frequent]
             same = rare.casefold() == frequent.casefold()
             if same or (_RARE * len(few) <= len(many) and _is_misspelling(rare, frequent)):
                 message = (
@@ -313,6 +317,9 @@ def _find_similar_names(splits: Mapping[str, ReadResult]) -> Iterator[Finding]:
                 location = few[0].partition(": slot ")[0]
                 yield Finding("similar-names", f"{location}: {message}", few)
                 break
+        ranks[rare] = len(ranks)
+        for form in forms:
+            by_form[form].append(rare)
 
 
 def _list_slots(sentences: Iterable[Sentence]) -> dict[str, list[str]]:
@@ -330,17 +337,15 @@ def _is_misspelling(name: str, other: str) -> bool:
 
     Short names that do, such as `in` and `on`, are rather different words.
     """
-    if (
-        min(len(name), len(other)) < _SHORT_NAME
-        or abs(len(name) - len(other)) > 1
-        or re.sub(r"\d", "", name) == re.sub(r"\d", "", other)
-    ):
+    if re.sub(r"\d", "", name) == re.sub(r"\d", "", other):
         return False
     return not _drop_a_character(name).isdisjoint(_drop_a_character(other))
 
 
 def _drop_a_character(name: str) -> set[str]:
-    """Return `name`, and it without each of its characters."""
+    """Return `name`, and it without each of its characters; none of a short or very long one."""
+    if not _SHORT_NAME <= len(name) <= _LONG_NAME:
+        return set()
     return {name, *(name[:i] + name[i + 1 :] for i in range(len(name)))}
 
 

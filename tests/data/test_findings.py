@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
 from slotfill.config.models import DataConfig
-from slotfill.data.corpus import read_sentences
+from slotfill.data.corpus import ReadResult, read_sentences
 from slotfill.data.findings import find_problems, sort_by_place
-from slotfill.data.sentence import Slot
+from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.split_findings import check_splits
 from slotfill.data.splits import read_split, split_names
+from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError
 
 
@@ -91,6 +94,17 @@ def test_a_misspelt_name_is_a_third_as_frequent_at_most(count, similar, tmp_path
     train = "pay [one](amount)\n" * count + "pay [two](ammount) now\n"
     found = findings(tmp_path, {"train.md": train, "valid.md": "go\n"})
     assert any("almost named like" in each for each in found) == similar
+
+
+def test_thousands_of_slot_names_are_compared_in_seconds():
+    names = [f"{index:b}".translate({48: "a", 49: "b"}) for index in range(1 << 12, 1 << 13)]
+    slots = [Slot(name, 0, 1) for name in [*names * 3, "abcabc", names[0].upper()]]
+    sentences = [Sentence.from_tokens(["x"], [slot], location="f:1") for slot in slots]
+    start = process_time()
+    found = find_problems({"train": ReadResult(sentences, Tokenizer("words"), [], [])})
+    assert process_time() - start < 5
+    (similar,) = [finding for finding in found if finding.kind == "similar-names"]
+    assert "slot 'BAAAAAAAAAAAA' (1) is almost named like 'baaaaaaaaaaaa' (3)" in similar.message
 
 
 def test_two_frequent_similar_names_are_not_reported(tmp_path):
