@@ -34,6 +34,16 @@ def _escape_match(match: re.Match[str]) -> str:
     return re.sub("(....)", r"\\u\1", match[0].encode("utf-16-be", "surrogatepass").hex())
 
 
+_MAX_MESSAGES = 20
+
+
+def limit_messages(messages: Sequence[str], noun: str = "error") -> list[str]:
+    """Return the first of `messages`, and how many more there are of the `noun`."""
+    more = len(messages) - _MAX_MESSAGES
+    listed = list(messages[:_MAX_MESSAGES])
+    return [*listed, f"and {format_count(more, f'more {noun}')}"] if more > 0 else listed
+
+
 class SlotfillError(Exception):
     """An error that the user can fix; each argument is a message of one line."""
 
@@ -45,7 +55,7 @@ class SlotfillError(Exception):
         return [escape(str(message)) for message in self.args]
 
     def __str__(self) -> str:
-        return "\n".join(self.messages)
+        return "\n".join(limit_messages(self.messages))
 
 
 class UsageError(SlotfillError):

@@ -14,7 +14,7 @@ from typer import Abort, Argument, BadParameter, Context, Exit, Option
 from typer.core import TyperGroup
 
 from slotfill.cli.output import discard_output, echo_errors
-from slotfill.errors import RunError, SlotfillError, UsageError, shorten_text
+from slotfill.errors import RunError, SlotfillError, UsageError, limit_messages, shorten_text
 from slotfill.extras import find_missing_package, required_for
 from slotfill.runs.device import EngineName
 
@@ -51,7 +51,7 @@ class CommandGroup(TyperGroup):
                     )
             return self._invoke(ctx)
         except SlotfillError as error:
-            code, messages = error.exit_code, error.messages
+            code, messages = error.exit_code, limit_messages(error.messages)
         except BrokenPipeError:
             discard_output()
             code, messages = 0, []

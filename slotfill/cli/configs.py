@@ -10,7 +10,7 @@ from typer import Argument, Exit, Option
 
 from slotfill.cli.app import Config, Overrides, Trust, one_config, split_overrides
 from slotfill.cli.output import echo, echo_errors, write_data, write_json
-from slotfill.errors import SlotfillError, UsageError, did_you_mean, format_count
+from slotfill.errors import SlotfillError, UsageError, did_you_mean, format_count, limit_messages
 from slotfill.files import spooled_standard_input
 
 if TYPE_CHECKING:
@@ -95,13 +95,13 @@ def check(
             with spooled_standard_input() if config == "-" else nullcontext():
                 name, summaries, warnings = check_config(config, overrides)
         except SlotfillError as error:
-            echo_errors(*error.messages)
+            echo_errors(*limit_messages(error.messages))
             exit_code = max(exit_code, error.exit_code)
             continue
         label = name if config == "-" else config or name
         for summary in summaries:
             echo(f"{label}: {summary}")
-        for warning in warnings:
+        for warning in limit_messages(warnings, "warning"):
             echo(f"{label}: warning: {warning}")
         echo(f"{label}: {format_count(len(warnings), 'warning') if warnings else 'ok'}")
     raise Exit(exit_code)

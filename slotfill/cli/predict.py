@@ -22,7 +22,7 @@ from slotfill.cli.app import (
     parse_thresholds,
 )
 from slotfill.cli.output import echo, echo_errors, write_data
-from slotfill.errors import DataError, UsageError, did_you_mean, format_count
+from slotfill.errors import DataError, UsageError, did_you_mean, format_count, limit_messages
 from slotfill.files import STANDARD_INPUT, EncodingErrors
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def _predict_tables(tasks: "list[TableTask]", predict_file: "Callable[[TableTask
         try:
             rows = predict_file(task)
         except (DataError, UsageError) as error:  # Other files may be right.
-            echo_errors(*error.messages)
+            echo_errors(*limit_messages(error.messages))
             exit_code = max(exit_code, error.exit_code)
         else:
             echo(f"{task.target}: {format_count(rows, 'row')}")

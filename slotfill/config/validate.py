@@ -28,9 +28,6 @@ from slotfill.errors import ConfigError, ErrorDetail
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
-MAX_ERRORS = 20
-"""The largest number of errors that are listed one by one."""
-
 
 def parse_config(
     text: str,
@@ -81,10 +78,7 @@ def parse_config(
             del lines[key]
     locations = Locations(name, lines, overridden)
     if errors:
-        errors = locations.sort(errors)
-        if len(errors) > MAX_ERRORS:
-            errors[MAX_ERRORS:] = [ErrorDetail(f"and {len(errors) - MAX_ERRORS} more errors")]
-        raise ConfigError(errors)
+        raise ConfigError(locations.sort(errors))
     config.tune = tune
     config._locations = locations
     return config

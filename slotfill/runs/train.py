@@ -24,7 +24,7 @@ from slotfill.data.stored import StoredSentences
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.data.values import KnownValues
 from slotfill.data.vocab import Vocab, check_slot_names
-from slotfill.errors import RunError, format_count
+from slotfill.errors import RunError, format_count, limit_messages
 from slotfill.evaluation.calibration import fit_calibration
 from slotfill.evaluation.evaluate import evaluate, validation_metrics
 from slotfill.evaluation.likelihood import Likelihood, likelihood_metrics, measure_likelihood
@@ -275,9 +275,10 @@ def train(
     names = {slot.name for sentence in corpus["train"] for slot in sentence.slots or ()}
     findings += check_values(config, names)
     findings += check_limit(config, len(corpus["train"]) - results["train"].earlier[0])
-    for finding in findings:
-        if base is None or finding.kind != "few-labels":  # Its last epoch is kept anyway.
-            on_finding(finding.message)
+    if base is not None:  # Its last epoch is kept anyway.
+        findings = [finding for finding in findings if finding.kind != "few-labels"]
+    for message in limit_messages([finding.message for finding in findings], "warning"):
+        on_finding(message)
     loggers: list[Logger] = [
         LOGGERS.build(part, key=f"train.log.{index}") for index, part in enumerate(config.train.log)
     ]
