@@ -100,6 +100,8 @@ def resolve(text: str, context: PathContext) -> str:
     A relative path in a file starts at the folder of the file, or at the current folder if there is
     nothing; one in an override starts at the current folder. An absolute path stays as it is.
     """
+    if not text:
+        raise config_error("the path is empty")
     if problem := find_path_problem(text):
         raise config_error(f"{shorten_text(text)}: {problem}")
     if context.is_packed and not isinstance(text, OverrideText):
@@ -142,6 +144,8 @@ def _path_resolver(kind: str) -> BeforeValidator:
 
 def _resolve_folder(text: Any, info: ValidationInfo) -> Any:
     """Return a text as the path of a folder if there is one, or as it is: a run keeps the name."""
+    if text == "":
+        raise config_error("the name or path is empty")
     if isinstance(text, str) and info.context and info.context.is_packed:
         return file_name(text) if os.path.isabs(text) else text
     if not isinstance(text, str) or not (info.context and info.context.need_data):

@@ -112,25 +112,40 @@ def _read_synonyms(
 ) -> dict[str, str]:
     """Return what each value of a slot stands for, by its form; `source` is a file or its rows."""
     if isinstance(source, str):
-        rows = [
-            (f"{source}:{number}", _parse_row(line, f"{source}:{number}"))
-            for number, line in read_lines(Path(source))
-        ]
-        if not any(any(map(str.strip, cells)) for _, cells in rows):
-            raise DataError(f"{source}: the file has no values; write one a line, as Taipei,TPE")
+        rows = _read_rows(source)
     else:
         rows = [("", [value, *others]) for value, others in source.items()]
     meanings: dict[str, str] = {}
     for location, cells in rows:
-        texts = [text for cell in cells if (text := cell.strip())]
-        for text in texts:
-            meaning = meanings.setdefault(phrase_form(text, tokenizer), texts[0])
-            if meaning != texts[0]:
-                problem = f"'{text}' stands for both '{meaning}' and '{texts[0]}'"
-                if location:
-                    raise DataError(f"{location}: {problem}")
-                raise ConfigError(problem, key=f"synonyms.{slot}")
+        value, *others = map(str.strip, cells)
+        problem = "" if value else "the value is empty, which the synonyms stand for"
+        for text in (value, *others):
+            if text:
+                meaning = meanings.setdefault(phrase_form(text, tokenizer), value)
+                if meaning != value:
+                    problem = problem or f"'{text}' stands for both '{meaning}' and '{value}'"
+            elif not location:  # A spreadsheet fills its rows with empty cells.
+                problem = problem or f"a synonym of '{value}' is empty"
+        if problem and location:
+            raise DataError(f"{location}: {problem}")
+        if problem:
+            raise ConfigError(problem, key=f"synonyms.{slot}")
     return meanings
+
+
+def _read_rows(path: str) -> list[tuple[str, list[str]]]:
+    """Return the rows of a file of synonyms that are not empty, each with its location."""
+    rows = []
+    for number, line in read_lines(Path(path)):
+        location = f"{path}:{number}"
+        if any(map(str.strip, cells := _parse_row(line, location))):
+            rows.append((location, cells))
+    if not rows:
+        raise DataError(f"{path}: the file has no values; write one a line, as Taipei,TPE")
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if all(len(cells) == 1 and separator in cells[0] for _, cells in rows):
+            raise DataError(f"{rows[0][0]}: separated by {name}; write commas, as Taipei,TPE")
+    return rows
 
 
 def _parse_row(line: str, location: str) -> list[str]:
@@ -138,6 +153,5 @@ def _parse_row(line: str, location: str) -> list[str]:
     try:
         return next(csv.reader([line], strict=True), [])
     except csv.Error as error:
-        raise DataError(
-            f'{location}: not a line of CSV: {error}; a quote in quotes is ""'
-        ) from None
+        hint = "" if "field limit" in str(error) else '; a quote in quotes is ""'
+        raise DataError(f"{location}: not a line of CSV: {error}{hint}") from None

@@ -176,6 +176,8 @@ def _read_binary(path: Path, data: mmap.mmap, start: int, size: int, count: int)
 
 @np.errstate(over="ignore")  # What is too large becomes inf, which is an error of the file.
 def _parse_numbers(fields: list[bytes]) -> np.ndarray | None:
+    if b"_" in b"".join(fields):  # Python would read 1_0 as 10.
+        return None
     try:
         return np.array([float(field) for field in fields], np.float32)
     except ValueError:

@@ -146,6 +146,10 @@ def test_predictions_have_resolved_values(desk, cli):
         ("synonyms={city: x.csv}", "synonyms.city: there is no file x.csv"),
         ("synonyms={city: {A: [x], B: [X]}}",
          "synonyms.city: 'X' stands for both 'A' and 'B'"),
+        ("synonyms={city: {'': [x]}}", "synonyms.city: the value is empty, which the synonyms stand"
+         " for"),
+        ("synonyms={city: {A: [x, ' ']}}", "synonyms.city: a synonym of 'A' is empty"),
+        ("synonyms={city: ''}", "synonyms.city: the path is empty"),
         ("resolve={slots: {a: dates}}", "resolve.slots.a: unknown value 'dates'; did you mean"
          " 'date'? (allowed: date, datetime, number, time)"),
         ("resolve={slots: {a: date}, language: xx}", "resolve.language: cannot resolve dates or"
@@ -157,11 +161,21 @@ def test_wrong_synonyms_and_kinds_are_reported(override, message, desk, cli):
     assert (done.code, done.err) == (2, f"slotfill: command line: {message}\n")
 
 
-def test_ambiguous_line_of_a_file_is_reported(desk, cli):
-    Path("cities.csv").write_text("New York,NYC\nOslo,nyc\n")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("New York,NYC\nOslo,nyc\n", "2: 'nyc' stands for both 'New York' and 'Oslo'"),
+        ("Oslo,,OSL,\n ,NYC\n", "2: the value is empty, which the synonyms stand for"),
+        ("Oslo;OSL\n\nRome;ROM\n", "1: separated by semicolons; write commas, as Taipei,TPE"),
+        ("\nOslo\tOSL\n", "2: separated by tabs; write commas, as Taipei,TPE"),
+        ("Oslo," + "O" * 200_000, "1: not a line of CSV: field larger than field limit (131072)"),
+    ],
+)
+def test_wrong_lines_of_a_file_are_reported(content, message, desk, cli):
+    Path("cities.csv").write_text(content)
     done = cli("check", "tiny.yaml", "synonyms={city: cities.csv}")
-    assert done.code == 3
-    assert "cities.csv:2: 'nyc' stands for both 'New York' and 'Oslo'" in done.err
+    path = Path("cities.csv").resolve()
+    assert (done.code, done.err) == (3, f"slotfill: {path}:{message}\n")
 
 
 def test_values_of_a_run_are_replaced_without_training(desk, cli):
@@ -228,3 +242,15 @@ def test_synonyms_that_are_no_csv_are_reported(content, message, desk, cli):
     done = cli("check", "tiny.yaml", "synonyms={origin: cities.csv}")
     assert done.code == 3 and done.err.count("\n") == 1
     assert f"cities.csv{message}" in done.err
+
+
+def test_no_more_than_20_errors_or_warnings_are_listed(desk, cli):
+    thresholds = ", ".join(f"a{index}: 0.5" for index in range(1023))
+    done = cli("check", "tiny.yaml", f"thresholds={{{thresholds}}}")
+    *errors, last = done.err.splitlines()
+    assert (done.code, len(errors), last) == (2, 20, "slotfill: and 1,003 more errors")
+    rules = ", ".join(f"{{slot: a{index}, pattern: x, action: veto}}" for index in range(30))
+    done = cli("check", "tiny.yaml", f"rules=[{rules}]")
+    warnings = [line for line in done.out.splitlines() if "warning: " in line]
+    assert (done.code, len(warnings)) == (0, 21)
+    assert warnings[-1].startswith("tiny.yaml: warning: and ")

@@ -262,6 +262,18 @@ BROKEN: list[tuple[str, str, list[str], list[str]]] = [
         ["1: encoder: at most 100 encoders are allowed, found 3001"],
     ),
     (
+        "empty paths",
+        "data: {path: ''}\ntrain: {text: ''}\nembedding: {name: transformer, path: ''}\n",
+        ["rules=[{slot: a, list: ''}]", "distil.teachers=['']"],
+        [
+            "1: data.path: the path is empty",
+            "2: train.text: the path is empty",
+            "3: embedding.path: the name or path is empty",
+            "command line: distil.teachers.0: the path is empty",
+            "command line: rules.0.list: the path is empty",
+        ],
+    ),
+    (
         "as many errors as are listed",
         "".join(f"key{number}x: 1\n" for number in range(20)),
         [],

@@ -118,6 +118,7 @@ BROKEN = [
     (b"alone\n", "glove", "vectors:1: no numbers; "),
     (b"a\t1\t2\n", "glove", "vectors:1: no numbers; "),
     (b"a 1 2\nb 3 x\n", "glove", "vectors:2: what follows 'b' is not all finite numbers"),
+    (b"a 1 2\nb 3 1_0\n", "glove", "vectors:2: what follows 'b' is not all finite numbers"),
     (b"a 1 2\nb 3 nan\n", "glove", "vectors:2: what follows 'b' is not all finite numbers"),
     (b"a 1 2\nb 1e39 3\n", "glove", "vectors:2: what follows 'b' is not all finite numbers"),
     (b"a 1 2\nT\xffp 3 4\n", "glove", r"vectors:2: not UTF-8 \(byte 0xff in the word\)"),
