@@ -310,12 +310,15 @@ def parse_run_config(content: bytes, path: Path, *, is_packed: bool = False) -> 
 
 
 def parse_vocab(content: bytes, path: Path) -> Vocab:
-    """Return the vocabulary of the run in the folder `path`; raises RunError if it is not valid."""
+    """Return the vocabulary of the run in the folder `path`.
+
+    Raises RunError if it is not valid, or UsageError if there is no such tokenizer.
+    """
     name = path / "vocab.json"
     try:
         vocab = Vocab.from_json(content)
     except ConfigError as error:  # Of a user-defined tokenizer.
-        raise RunError(f"{name}: tokenizer: {error.errors[0]}") from None
+        raise UsageError(f"{name}: tokenizer: {error.errors[0]}") from None
     except ValueError as error:
         raise RunError(f"{name}: not a vocabulary ({error}); train the run again") from None
     vocab.source = str(name)

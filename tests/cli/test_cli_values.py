@@ -168,7 +168,6 @@ def test_wrong_synonyms_and_kinds_are_reported(override, message, desk, cli):
         ("Oslo,,OSL,\n ,NYC\n", "2: the value is empty, which the synonyms stand for"),
         ("Oslo;OSL\n\nRome;ROM\n", "1: separated by semicolons; write commas, as Taipei,TPE"),
         ("\nOslo\tOSL\n", "2: separated by tabs; write commas, as Taipei,TPE"),
-        ("Oslo," + "O" * 200_000, "1: not a line of CSV: field larger than field limit (131072)"),
     ],
 )
 def test_wrong_lines_of_a_file_are_reported(content, message, desk, cli):
