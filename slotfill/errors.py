@@ -19,7 +19,7 @@ _CONTROL = re.compile(
     "\ud800-\udfff\ufeff\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
 )
 """Control characters except tab, line separators, what changes the direction of text, bytes that
-are not UTF-8, and invisible characters except those that words and emoji need, such as joiners."""
+are not UTF-8, and invisible characters except those that words and most emoji need, as joiners."""
 
 
 def escape(text: str) -> str:

@@ -57,8 +57,8 @@ _SAMPLE_SIZE = 1_000_000
 STANDARD_INPUT = Path("standard input")
 """The standard input, as a path that `read_lines` reads and messages name."""
 
-_standard_input: bytes | None = None
-"""The standard input, while it is kept."""
+_spooled: dict[Path, bytes] = {}
+"""What has been read of standard input and of pipes, while it is kept."""
 
 logger = logging.getLogger(__name__)
 
@@ -92,26 +92,27 @@ def read_lines(
 
 def _open(path: Path) -> BinaryIO:
     """Open a file, or the standard input: what was read of it, or else what comes."""
-    if path == STANDARD_INPUT and _standard_input is not None:
-        return BytesIO(_standard_input)
+    if path is not STANDARD_INPUT and path in _spooled:
+        return BytesIO(_spooled[path])
     if path is STANDARD_INPUT:
         return os.fdopen(0, "rb", closefd=False)
     return path.open("rb")
 
 
 @contextmanager
-def spooled_standard_input() -> Iterator[Path]:
-    """Read the standard input to its end, and yield a path by which it is read again and again."""
-    global _standard_input
+def spooled(path: Path) -> Iterator[Path]:
+    """Read standard input or a pipe to its end; yield a path by which it is read repeatedly."""
     try:
-        with os.fdopen(0, "rb", closefd=False) as file:
-            _standard_input = file.read()
+        with _open(path) as file:
+            content = file.read()
     except OSError as error:
-        raise UsageError(f"standard input cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    again = Path(str(path))  # Equal to STANDARD_INPUT, which is what comes, and not the same.
+    _spooled[again] = content
     try:
-        yield Path(STANDARD_INPUT.name)
+        yield again
     finally:
-        _standard_input = None
+        del _spooled[again]
 
 
 def decode_lines(
@@ -264,7 +265,7 @@ def nearest_in_folder(path: Path, shown: Path | None = None) -> str:
 
 def refuse_special_file(path: Path) -> None:
     """Raise DataError if there is a device, pipe or socket at `path`."""
-    if path is not STANDARD_INPUT and is_special_file(path):
+    if path is not STANDARD_INPUT and path not in _spooled and is_special_file(path):
         raise DataError(f"{path}: not a regular file; copy its content into one")
 
 
@@ -311,7 +312,8 @@ def check_no_links(folder: Path) -> None:
 def check_no_link(path: Path) -> None:
     """Raise UsageError if `path`, which slotfill has named and not the user, is a link."""
     if path.is_symlink():
-        raise UsageError(f"{path}: is a link, not a file or folder of slotfill; remove it")
+        hint = "put what it leads to in its place, as by cp -rL"
+        raise UsageError(f"{path}: is a link, through which nothing is written; {hint}")
 
 
 @contextmanager

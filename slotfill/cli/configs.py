@@ -11,7 +11,7 @@ from typer import Argument, Exit, Option
 from slotfill.cli.app import Config, Overrides, Trust, one_config, split_overrides
 from slotfill.cli.output import echo, echo_errors, write_data, write_json
 from slotfill.errors import SlotfillError, UsageError, did_you_mean, format_count, limit_messages
-from slotfill.files import spooled_standard_input
+from slotfill.files import STANDARD_INPUT, spooled
 
 if TYPE_CHECKING:
     from slotfill.data.corpus import ReadResult
@@ -92,7 +92,7 @@ def check(
     exit_code = 0
     for config in configs or [None]:
         try:
-            with spooled_standard_input() if config == "-" else nullcontext():
+            with spooled(STANDARD_INPUT) if config == "-" else nullcontext():
                 name, summaries, warnings = check_config(config, overrides)
         except SlotfillError as error:
             echo_errors(*limit_messages(error.messages))
@@ -218,7 +218,7 @@ def convert(
         for file, (result, losses) in convert_folder(source, target, **options).items():
             _print_conversion(file, result, losses)
         return
-    with spooled_standard_input() if str(source) == "-" else nullcontext(source) as source:
+    with spooled(STANDARD_INPUT) if str(source) == "-" else nullcontext(source) as source:
         result, losses = convert_file(source, target, split=split, **options)
     _print_conversion(target, result, losses)
 

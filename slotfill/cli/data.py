@@ -24,10 +24,11 @@ from slotfill.cli.output import echo, echo_errors, write_json
 from slotfill.errors import DataError, UsageError, did_you_mean, format_count
 from slotfill.extras import required_for
 from slotfill.files import (
+    STANDARD_INPUT,
     check_new_file,
     check_not_input,
     real_path,
-    spooled_standard_input,
+    spooled,
     write_atomically,
 )
 from slotfill.runs.device import resolve_device
@@ -126,7 +127,7 @@ def report(
             raise UsageError(f"--fail-on: unknown kind '{kind}'{did_you_mean(kind, KINDS)}")
     if html is not None:
         check_not_input(html, map(Path, paths))
-    with spooled_standard_input() if paths == ["-"] else nullcontext():
+    with spooled(STANDARD_INPUT) if paths == ["-"] else nullcontext():
         found = report_data(paths, overrides)
     has_sentences = any(split.sentences for split in found.splits)
     if html is not None:
@@ -242,7 +243,7 @@ def split(
     from slotfill.data.convert import describe_issues
     from slotfill.data.splits import split_file
 
-    with spooled_standard_input() if str(source) == "-" else nullcontext(source) as source:
+    with spooled(STANDARD_INPUT) if str(source) == "-" else nullcontext(source) as source:
         sizes, losses = split_file(
             source,
             out,

@@ -6,7 +6,7 @@ import gc
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -32,6 +32,7 @@ from slotfill.files import (
     is_special_file,
     read_lines,
     refuse_special_file,
+    spooled,
     temporary_path,
 )
 
@@ -338,18 +339,22 @@ def read_texts(
     """Yield the texts of a file of sentences, without labels, or the lines of a plain text file.
 
     `format` is that of a part or "text"; None uses the name of the file. `errors` is what becomes
-    of lines of plain text that are not UTF-8. A pipe or device is read as text, once.
+    of lines of plain text that are not UTF-8. What is in a pipe is read once.
     Raises DataError if the file cannot be read.
     """
     format = format or format_from_suffix(path)
+    is_pipe = is_special_file(path)
     if format not in (None, "text"):
-        refuse_special_file(path)
         part = build_format(path, format, extra=True)
         part.reads_texts = True
-        for example in read_usable(part, path, scheme):
-            yield Example(example.text, location=example.location, extra=example.extra)
+        is_spooled = is_pipe and part.reads_standard_input and path.is_fifo()
+        is_spooled = is_spooled or (path is STANDARD_INPUT and part.reads_twice)
+        with spooled(path) if is_spooled else nullcontext(path) as path:
+            refuse_special_file(path)
+            for example in read_usable(part, path, scheme):
+                yield Example(example.text, location=example.location, extra=example.extra)
         return
-    is_stream = path is STANDARD_INPUT or is_special_file(path)
+    is_stream = path is STANDARD_INPUT or is_pipe
     if format is None and not is_stream and (name := find_other_format(path)):
         raise DataError(
             f"{path}: {name}, not text; add --input-format {name}, or --input-format text if it is"

@@ -135,15 +135,17 @@ def _read_synonyms(
 
 def _read_rows(path: str) -> list[tuple[str, list[str]]]:
     """Return the rows of a file of synonyms that are not empty, each with its location."""
-    rows = []
+    rows, is_quoted = [], False
     for number, line in read_lines(Path(path)):
+        is_quoted = is_quoted or '"' in line
         location = f"{path}:{number}"
         if any(map(str.strip, cells := _parse_row(line, location))):
             rows.append((location, cells))
     if not rows:
         raise DataError(f"{path}: the file has no values; write one a line, as Taipei,TPE")
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if all(len(cells) == 1 and separator in cells[0] for _, cells in rows):
+        is_separated = all(len(cells) == 1 and separator in cells[0] for _, cells in rows)
+        if is_separated and not is_quoted:
             raise DataError(f"{rows[0][0]}: separated by {name}; write commas, as Taipei,TPE")
     return rows
 

@@ -78,7 +78,8 @@ def _detect_kind(path: Path) -> Kind:
     if header is None:
         return "glove"
     line = begin[header.end() :].partition(b"\n")[0].strip(b" \r")
-    return "word2vec" if _parse_numbers(line.split(b" ")[1:]) is not None else "word2vec_binary"
+    numbers = line.partition(b" ")[2].lstrip(b" ").split(b" ")
+    return "word2vec" if _parse_numbers(numbers) is not None else "word2vec_binary"
 
 
 def _read_rows(
@@ -134,7 +135,9 @@ def _read_text(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
     while line := data.readline():
         number += 1
         line = line.rstrip(b" \r\n")
-        numbers = line.count(b" ")
+        word, _, rest = line.partition(b" ")
+        rest = rest.lstrip(b" ")
+        numbers = rest.count(b" ") + bool(rest)
         if not size:
             _check_size(numbers, f"{path}:{number}")
             size = numbers
@@ -142,7 +145,6 @@ def _read_text(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
         if not size:
             problem = "no numbers; a line has a word and numbers, separated by spaces"
         elif numbers == size:
-            word, _, rest = line.partition(b" ")
             yield f"{path}:{number}", word, rest
         # A word with spaces is followed by `size` numbers, too.
         elif numbers < size or _parse_numbers(line.split(b" ")[-size - 1 :]) is not None:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from slotfill.errors import RunError, UsageError
 from slotfill.files import (
     Shape,
-    check_no_links,
+    check_no_link,
     parse_json,
     read_regular_file,
     write_in_folder,
@@ -175,13 +175,15 @@ class RunFiles:
                 pending.unlink()
 
     def check_changeable(self) -> None:
-        """Raise UsageError if the run is packed or has links, so that `replace` writes nothing."""
+        """Raise UsageError if the run is packed, or has links that `replace` would write."""
         if self.is_packed:
             raise UsageError(
                 f"{self.path}: a packed run is not changed; change the run folder, and pack it"
                 " again"
             )
-        check_no_links(self.path)
+        for name in FILES:
+            for written in (name, name + _PENDING):
+                check_no_link(self.path / written)
 
     def _read(self, name: str, sizes: Container[int]) -> bytes:
         """Return the content of a file, which is not verified; nothing if its size is another."""

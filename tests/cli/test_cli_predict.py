@@ -496,10 +496,38 @@ def test_a_pipe_is_read_once(trained, cli, tmp_path):
         writer.submit(Path("pipe").write_text, "\n".join(lines))
         found = rows(cli("predict", trained, "--input", "pipe"))
     assert [row["text"] for row in found] == lines
-    result = cli("predict", trained, "--input", "pipe", "--input-format", "jsonl")
+    result = cli("predict", trained, "--input", "pipe", "--input-format", "parquet")
     assert result == Result(
         3, "", "slotfill: pipe: not a regular file; copy its content into one\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("format", "content"),
+    [
+        ("jsonl", '{"text": "leave Oslo"}\n'),
+        ("rasa", 'version: "3.1"\nnlu:\n- intent: go\n  examples: |\n    - leave Oslo\n'),
+        ("snips", "type: intent\nname: go\nutterances:\n- leave Oslo\n"),
+        ("label_studio", '[{"data": {"text": "leave Oslo"}}]'),
+        (
+            "clu",
+            '{"projectKind": "Conversation", "assets": {"projectKind": "Conversation",'
+            ' "utterances": [{"text": "leave Oslo"}]}}',
+        ),
+    ],
+)
+def test_a_pipe_of_any_format_is_read(format, content, trained, cli, tmp_path):
+    """Also of formats that open a file more than once."""
+    words = ("predict", trained, "--input-format", format)
+    Path("file").write_text(content)
+    (row,) = found = rows(cli(*words, "--input", "file"))
+    assert row["text"] == "leave Oslo"
+    with standard_input(content.encode(), tmp_path):
+        assert rows(cli(*words)) == found
+    os.mkfifo("pipe")
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit(Path("pipe").write_text, content)
+        assert rows(cli(*words, "--input", "pipe")) == found
 
 
 def test_json_lines_without_their_format_are_not_tagged_as_text(trained, cli, tmp_path):

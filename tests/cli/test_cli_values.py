@@ -177,6 +177,11 @@ def test_wrong_lines_of_a_file_are_reported(content, message, desk, cli):
     assert (done.code, done.err) == (3, f"slotfill: {path}:{message}\n")
 
 
+def test_a_value_in_quotes_may_have_semicolons(desk, cli):
+    Path("bands.csv").write_text('"Rock; Pop"\n"Jazz; Blues"\n')
+    assert cli("check", "tiny.yaml", "synonyms={city: bands.csv}").code == 0
+
+
 def test_values_of_a_run_are_replaced_without_training(desk, cli):
     Path("rules.yaml").write_text("rules: [{slot: word, pattern: please}]\n")
     assert cli("train", "tiny.yaml", "--out", "runs/a").code == 0

@@ -90,6 +90,12 @@ def test_a_row_that_is_no_vector_is_refused(content, tmp_path):
         read(tmp_path, b"fly 1 2\n" * (len(content) < 99) + content, max_words=9)
 
 
+@pytest.mark.parametrize("header", [b"", b"2 2\n"])
+def test_a_word_may_be_followed_by_several_spaces(header, tmp_path):
+    actual = read(tmp_path, header + b"the  1 2\nat   3 4 \n", max_words=9)
+    assert actual.words == ["the", "at"] and actual.vectors.tolist() == [[1, 2], [3, 4]]
+
+
 def test_first_vector_of_a_duplicate_word_is_used(tmp_path):
     actual = read(tmp_path, b"a 1 2\nb 3 4\na 5 6\n", max_words=9)
     assert actual.words == ["a", "b"] and actual.vectors.tolist() == [[1, 2], [3, 4]]

@@ -292,6 +292,20 @@ def test_code_of_a_pretrained_model_is_never_executed(
         assert f"{folder.resolve()}: no model can be read from it (model_type " in result.err
 
 
+def test_a_quantized_transformer_is_refused(desk, cli):
+    """Its integers would be read as weights."""
+    if NO_TRANSFORMERS:
+        pytest.skip(NO_TRANSFORMERS)
+    make_transformer()
+    folder = Path(shutil.copytree(FILES["transformer"]["path"], "model"))
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    result = cli("check", "tiny.yaml", "embedding={name: transformer, path: ./model}")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "its weights are quantized; use those in floating point" in result.err
+
+
 @pytest.mark.parametrize("trust", ["no", "yes", 1, None])
 def test_only_true_is_consent_in_python(trust, part, trained):
     config = {"data": {"path": "corpus"}, "encoder": {"cell": part(CELL)}}

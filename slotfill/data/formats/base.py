@@ -49,6 +49,8 @@ class Format:
     """The bytes that only files of this format begin with, whatever their name is."""
     is_general: ClassVar[bool] = False
     """Whether a file that also looks like another format is of that one."""
+    reads_twice: ClassVar[bool] = False
+    """Whether a file is opened more than once."""
     reads_standard_input: ClassVar[bool] = True
     """Whether it is one text, which may be the standard input, and not several files or bytes."""
     has_tags: ClassVar[bool] = True

@@ -46,6 +46,7 @@ class CLU(Format):
 
     suffixes = (".json",)
     has_tags = False
+    reads_twice = True
     detected_by = "a JSON object with `projectKind` or `stringIndexType`"
     names_splits = True
     holds_unlabelled = False

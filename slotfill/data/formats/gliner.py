@@ -75,6 +75,15 @@ class Gliner(JsonRows):
         return json.dumps(row, ensure_ascii=False)
 
 
+def _without_overlaps(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the places that do not overlap one before them."""
+    kept: list[tuple[int, int]] = []
+    for place in places:
+        if not kept or place[0] >= kept[-1][1]:
+            kept.append(place)
+    return kept
+
+
 def _parse_gliner2(row: JsonObject) -> Example:
     text_key, labels_key = ("input", "output") if "input" in row.items else ("text", "schema")
     example = start_example(row, text_key)
@@ -89,6 +98,7 @@ def _parse_gliner2(row: JsonObject) -> Example:
                 for form in normal_forms(value)
                 for start in find_all(example.text, form)
             ]
+            places = _without_overlaps(places)
             if len(places) != count:
                 times = format_count(len(places), "time")
                 problem = f"'{name}' has {value!r} {format_count(count, 'time')}, the text {times}"

@@ -89,6 +89,7 @@ class Rasa(Format):
 
     suffixes = (".yml", ".yaml", ".json", ".md")
     has_tags = False
+    reads_twice = True
     detected_by = (
         "`nlu:`, `rasa_nlu_data` or `## intent:`, or a folder of such files, none called `train`"
     )

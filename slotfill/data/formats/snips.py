@@ -57,6 +57,7 @@ class Snips(Format):
 
     suffixes = (".yaml", ".yml", ".json")
     has_tags = False
+    reads_twice = True
     detected_by = "`type: intent`, or JSON whose utterances are in parts"
 
     @classmethod

@@ -95,7 +95,7 @@ class Transformer(Embedding):
                 self.mix = nn.Parameter(torch.zeros(config.num_hidden_layers + 1))
                 self.gamma = nn.Parameter(torch.ones(1))
             # A config may fit its weights, but not what a network of tokens is called with.
-            with torch.no_grad():
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 self(*map(torch.from_numpy, self.indexer.index([["a", "b"]])))
         except UsageError:  # The library is not installed.
             raise
@@ -195,6 +195,8 @@ def _read(transformers: Any, path: str, vocab: Vocab) -> Any:
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     data, _ = transformers.PreTrainedConfig.get_config_dict(folder, local_files_only=True)
     _find_class(transformers, data)
+    if data.get("quantization_config"):
+        raise ValueError("its weights are quantized; use those in floating point")
     config = _without_code(transformers.AutoConfig.from_pretrained(folder, **options))
     try:
         network, info = transformers.AutoModel.from_pretrained(

@@ -351,6 +351,8 @@ def test_gliner_ends_are_inclusive_and_an_array_is_written(tmp_path):
         ("an apple", {"x": ["appl"], "y": []}, [("x", "appl")]),
         ("an apple", {"x": ["pear"]}, "'x' has 'pear' 1 time, the text 0 times"),
         ("到台北去", {"city": ["台北"]}, [("city", "台北")]),
+        ("no no no no", {"x": ["no no"] * 2}, [("x", "no no"), ("x", "no no")]),
+        ("ha ha ha", {"x": ["ha ha"] * 2}, "'x' has 'ha ha' 2 times, the text 1 time"),
     ],
 )
 def test_gliner2_values_must_occur_as_often_as_they_are_listed(text, entities, slots, tmp_path):
