@@ -347,8 +347,9 @@ def read_texts(
     if format not in (None, "text"):
         part = build_format(path, format, extra=True)
         part.reads_texts = True
-        is_spooled = is_pipe and part.reads_standard_input and path.is_fifo()
-        is_spooled = is_spooled or (path is STANDARD_INPUT and part.reads_twice)
+        # Formats that open a file once read standard input as it comes.
+        is_spooled = part.reads_twice if path is STANDARD_INPUT else path.is_fifo()
+        is_spooled = is_spooled and part.reads_standard_input
         with spooled(path) if is_spooled else nullcontext(path) as path:
             refuse_special_file(path)
             for example in read_usable(part, path, scheme):

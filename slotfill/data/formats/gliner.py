@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from slotfill.data.formats._json_rows import (
@@ -75,10 +76,10 @@ class Gliner(JsonRows):
         return json.dumps(row, ensure_ascii=False)
 
 
-def _without_overlaps(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the places that do not overlap one before them."""
+def _without_overlaps(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the places that do not overlap one before them, in order."""
     kept: list[tuple[int, int]] = []
-    for place in places:
+    for place in sorted(places):
         if not kept or place[0] >= kept[-1][1]:
             kept.append(place)
     return kept
@@ -93,12 +94,11 @@ def _parse_gliner2(row: JsonObject) -> Example:
     entities = labels.object("entities")
     for name in entities.items:
         for value, count in Counter(entities.texts(name)).items():
-            places = [
+            places = _without_overlaps(
                 (start, start + len(form))
                 for form in normal_forms(value)
                 for start in find_all(example.text, form)
-            ]
-            places = _without_overlaps(places)
+            )
             if len(places) != count:
                 times = format_count(len(places), "time")
                 problem = f"'{name}' has {value!r} {format_count(count, 'time')}, the text {times}"

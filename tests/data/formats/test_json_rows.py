@@ -352,6 +352,7 @@ def test_gliner_ends_are_inclusive_and_an_array_is_written(tmp_path):
         ("an apple", {"x": ["pear"]}, "'x' has 'pear' 1 time, the text 0 times"),
         ("到台北去", {"city": ["台北"]}, [("city", "台北")]),
         ("no no no no", {"x": ["no no"] * 2}, [("x", "no no"), ("x", "no no")]),
+        ("e\u0301 and \u00e9", {"x": ["\u00e9"] * 2}, [("x", "e\u0301"), ("x", "\u00e9")]),
         ("ha ha ha", {"x": ["ha ha"] * 2}, "'x' has 'ha ha' 2 times, the text 1 time"),
     ],
 )
