@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal, get_args
 
 from slotfill.errors import UsageError, did_you_mean
@@ -29,4 +30,6 @@ def resolve_device(device: str) -> str:
         return "cpu"
     # Otherwise layers of cuDNN multiply with 10 bits of precision, those of the CPU with 23.
     torch.backends.cudnn.allow_tf32 = False
+    # What deterministic algorithms need, before CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return "cuda"

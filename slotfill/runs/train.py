@@ -164,6 +164,9 @@ def build_trainer(
         text,
     )
     if device.startswith("cuda"):
+        # So that a seed determines the weights, as it does on a CPU; a part of a user may warn.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
         compile_steps(model)
     return trainer
 

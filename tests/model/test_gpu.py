@@ -1,6 +1,11 @@
-"""A GPU computes what the CPU does; these tests run with CUDA_VISIBLE_DEVICES=0."""
+"""A GPU computes what the CPU does, and training on it is resumed exactly.
+
+They run with CUDA_VISIBLE_DEVICES=0.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +24,22 @@ NO_GPU = not torch.cuda.is_available()
 pytestmark = pytest.mark.skipif(NO_GPU, reason="needs CUDA_VISIBLE_DEVICES=0")
 
 
+class Stop(Exception):
+    """Ends training like a kill, without cleaning up."""
+
+
+def train_taipei(folder: Path, *overrides: str, after: int | None = None, resume: bool = False):
+    """Train on the GPU into `folder`; be killed when `after` epochs are saved."""
+
+    def report(progress):
+        if after is not None and len(progress.history) == after and progress.epoch > after:
+            raise Stop
+
+    config = load_config("taipei", ["train.epochs=3", "train.seed=2", *overrides])[1]
+    run = RunFolder(folder, resume=resume)
+    return train(run.config if resume else config, run, report, device="cuda").path
+
+
 @pytest.mark.parametrize("parts", networks(options=False))
 def test_a_network_computes_the_same(parts):
     vocab = make_vocab("iob2")
@@ -33,6 +54,23 @@ def test_a_network_computes_the_same(parts):
     lengths = [len(each.tokens) for each in SENTENCES]
     for row, one, length in zip(*found, lengths, strict=True):
         np.testing.assert_allclose(row[:length], one[:length], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("parts", networks(options=False))
+def test_gradients_are_deterministic(parts, monkeypatch):
+    vocab = make_vocab("iob2")
+    device = resolve_device("cuda")
+    torch.use_deterministic_algorithms(True)
+    found = []
+    for _ in range(3):
+        torch.manual_seed(1)
+        model = Network(vocab, *parts).train().to(device)
+        model.loss(make_labelled_batch(model, vocab, [*SENTENCES] * 50)).backward()
+        found.append([each.grad for each in model.parameters() if each.grad is not None])
+    torch.use_deterministic_algorithms(False)
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "elman", "mut1"])
@@ -57,9 +95,26 @@ def test_a_large_recurrent_network_computes_the_same(cell):
         np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["encoder.cell=mut1"],
+        ["embedding=[word, char_cnn, ngrams]", "encoder={name: recurrent, layers: 2}"],
+    ],
+    ids=["default", "compiled", "deep"],
+)
+def test_a_stopped_training_is_resumed_bit_for_bit(overrides, tmp_path):
+    expected = train_taipei(tmp_path / "whole", *overrides)
+    with pytest.raises(Stop):
+        train_taipei(tmp_path / "halting", *overrides, after=1)
+    resumed = train_taipei(tmp_path / "halting", resume=True)
+    for name in ("model.safetensors", "vocab.json"):
+        assert (resumed / name).read_bytes() == (expected / name).read_bytes()
+
+
 def test_a_run_predicts_the_same_on_all_devices_and_engines(tmp_path):
-    config = load_config("taipei", ["train.epochs=3", "encoder.hidden_size=200"])[1]
-    run = train(config, RunFolder(tmp_path / "run"), device="cuda").path
+    run = train_taipei(tmp_path / "run", "encoder.hidden_size=200")
     texts = ["arrive Taipei on November 2nd", "leave Taipei", "leave Taipei " * 100, ""]
     ours, *others = [
         list(slotfill.load(run, device=device, engine=engine).predict(texts))
