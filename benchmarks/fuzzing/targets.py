@@ -66,6 +66,7 @@ def make_targets(run: Path) -> dict[str, Target]:
                 b"data.path=x\nencoder.cell={name: lstm, peepholes: true}\nthresholds.a=0.5",
                 b"train={seed: 2}\nencoder.0.layers=2\ntune.train.epochs=[1, 2]\nintent=null",
             ],
+            max_size=1024,
         ),
         "tokenizer": Target(_tokenize, [b"1:St. John's (9am) a@b.c $5", b"2:\xe5\x8f\xb0\xcc\x81"]),
         "schemes": Target(_convert_tags, [b"iob2 bioes B-a I-a O B-b", b"bioes iob1 B-a E-a S-a"]),
@@ -93,9 +94,15 @@ def make_targets(run: Path) -> dict[str, Target]:
             ],
         ),
         "static-table": Target(_read_table, [table], max_size=1 << 14),
-        "resolve": Target(_resolve, [b"date:tomorrow at 5 pm", b"time:half past 5", b"number:two"]),
+        "resolve": Target(
+            _resolve,
+            [b"date:tomorrow at 5 pm", b"time:half past 5", b"number:two"],
+            max_size=512,
+        ),
         "predict": Target(
-            partial(_predict, predictor), [lines, b"leave Oslo for Paris, please\r\n"]
+            partial(_predict, predictor),
+            [lines, b"leave Oslo for Paris, please\r\n"],
+            max_size=1024,
         ),
         "http": Target(
             partial(service.connect, run),

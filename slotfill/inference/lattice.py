@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
-from itertools import chain
+from functools import cache, cached_property, lru_cache
+from itertools import chain, pairwise
 from operator import mul
 
 import numpy as np
@@ -249,25 +249,37 @@ class Lattice:
             after = after - continues @ (weights[slot.end] * self.backward[slot.end, row, tags])
         return float(to_probability(total @ after))
 
-    def reading_probability(self, row: int, slots: Sequence[Slot], decoder: TagDecoder) -> float:
-        """Return the probability of exactly these slots in the sentence `row`, for every scheme.
+    def reading_probabilities(
+        self, row: int, readings: Sequence[Sequence[Slot]], decoder: TagDecoder
+    ) -> list[float]:
+        """Return the probability of exactly the slots of each reading of the sentence `row`.
 
         All tag sequences are summed that `decoder` reads as these slots, illegal ones included.
         """
         length = int(self.lengths[row])
-        names, inside = [""] * length, [False] * length
-        for name, start, end in slots:
-            names[start:end] = [name] * (end - start)
-            inside[start + 1 : end] = [True] * (end - start - 1)
-        tags = decoder.find_tags(names[0])
-        total = self.weights[0, row, tags]
-        for step in range(1, length):
-            previous, tags = tags, decoder.find_tags(names[step])
-            pairs = np.ix_(previous, tags)
-            allowed = decoder.continues[pairs] == inside[step]
-            total = (total @ (self.pairs[pairs] * allowed)) * self.weights[step, row, tags]
-        after = self.backward[length - 1, row, tags]
-        return float(to_probability(total @ after))
+        find_tags = cache(decoder.find_tags)
+
+        @cache
+        def weights(name: str) -> np.ndarray:
+            return self.weights[:length, row, find_tags(name)]
+
+        @cache
+        def pairs(previous: str, name: str, inside: bool) -> np.ndarray:
+            block = np.ix_(find_tags(previous), find_tags(name))
+            return self.pairs[block] * (decoder.continues[block] == inside)
+
+        def probability(slots: Sequence[Slot]) -> float:
+            names, inside = [""] * length, [False] * length
+            for name, start, end in slots:
+                names[start:end] = [name] * (end - start)
+                inside[start + 1 : end] = [True] * (end - start - 1)
+            total = weights(names[0])[0]
+            for step, (previous, name) in enumerate(pairwise(names), 1):
+                total = (total @ pairs(previous, name, inside[step])) * weights(name)[step]
+            after = self.backward[length - 1, row, find_tags(names[-1])]
+            return float(to_probability(total @ after))
+
+        return [probability(slots) for slots in readings]
 
 
 class SentenceLattice:

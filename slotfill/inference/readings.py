@@ -49,10 +49,9 @@ def best_slots(
             paths = decode_nbest(emissions, scores.transitions, sequences).paths
         lengths = np.array([length])
         lattice = Lattice(emissions[None], lengths, scores.transitions, temperature)
-        for path in paths:
-            slots = tuple(decoder(path))
-            if slots not in shares:
-                shares[slots] = lattice.reading_probability(0, slots, decoder)
+        found = list(dict.fromkeys(tuple(decoder(path)) for path in paths))
+        probabilities = lattice.reading_probabilities(0, found, decoder)
+        shares = dict(zip(found, probabilities, strict=True))
     best = nlargest(count, shares.items(), key=lambda item: item[1])
     return [(list(slots), probability) for slots, probability in best]
 
