@@ -166,7 +166,7 @@ def build_trainer(
     if device.startswith("cuda"):
         # So that a seed determines the weights, as it does on a CPU; a part of a user may warn.
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         compile_steps(model)
     return trainer
 
