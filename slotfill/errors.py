@@ -14,13 +14,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+_FLAGS = [
+    "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in code) + "\U000e007f"
+    for code in ("gbeng", "gbsct", "gbwls")
+]
+"""The emoji of England, Scotland and Wales, which have invisible letters."""
+
 _CONTROL = re.compile(
+    f"({'|'.join(_FLAGS)})|"
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u180e\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e007f]"
 )
 """Control characters except tab, line separators, what changes the direction of text, bytes that
-are not UTF-8, and invisible characters except those that words and most emoji need, as joiners."""
+are not UTF-8, and invisible characters except those that words and emoji need, as joiners."""
 
 
 def escape(text: str) -> str:
@@ -32,7 +39,8 @@ def escape(text: str) -> str:
 
 
 def _escape_match(match: re.Match[str]) -> str:
-    return re.sub("(....)", r"\\u\1", match[0].encode("utf-16-be", "surrogatepass").hex())
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return match[1] or re.sub("(....)", r"\\u\1", units)
 
 
 _MAX_MESSAGES = 20

@@ -48,6 +48,16 @@ def test_text_of_any_script_is_not_escaped():
     assert escape(text) == text
 
 
+def test_letters_of_flags_are_shown_in_flags_only():
+    scotland, other = (
+        "\U0001f3f4" + "".join(chr(0xE0000 + ord(each)) for each in code) + "\U000e007f"
+        for code in ("gbsct", "rm -rf")
+    )
+    assert escape(f"{scotland} {scotland}") == f"{scotland} {scotland}"
+    assert len(escape(other)) == 1 + 12 * 7
+    assert len(escape(scotland[:-1])) == 1 + 12 * 5
+
+
 def test_a_terminal_is_sent_no_control_characters_of_the_text(trained):
     code, sent = run_on_terminal("predict", trained, "leave \x1b]52;c;x\x07 for \u202eOslo\x9b31m")
     assert code == 0
