@@ -88,8 +88,9 @@ class TagDecoder:
 
     def __init__(self, tags: Sequence[str], scheme: str) -> None:
         opening, closing = _scheme(scheme)[-2:]
-        letters = [parse_tag(tag, scheme)[0] for tag in tags]
-        self._names = [parse_tag(tag, scheme)[1] for tag in tags]
+        parsed = [parse_tag(tag, scheme) for tag in tags]
+        letters = [letter for letter, _ in parsed]
+        self._names = [name for _, name in parsed]
         self._opening = {index for index, letter in enumerate(letters) if letter in opening}
         self._closing = {index for index, letter in enumerate(letters) if letter in closing}
         self.is_unique = scheme != "iob1"
