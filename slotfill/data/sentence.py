@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from io import StringIO
 from itertools import accumulate
 from sys import intern
@@ -287,6 +288,15 @@ class Sentence:
             yield self.text[start:end], slot.name
             done = end
         yield self.text[done:], ""
+
+
+def hash_sentences(sentences: Iterable[Sentence]) -> str:
+    """Return a SHA-256 checksum of texts, tokens and labels; not of where they were read."""
+    checksum = sha256()
+    for row in sentences:
+        content = row.text, row.tokens, row.slots, row.intent, [*row.unknown]
+        checksum.update(repr(content).encode(errors="surrogatepass"))
+    return checksum.hexdigest()
 
 
 def token_offsets(tokens: Sequence[str]) -> list[tuple[int, int]]:

@@ -245,7 +245,9 @@ class RunFolder:
 
     def save_checkpoint(self, trainer: Trainer) -> None:
         """Save the state of `trainer` in one file, from which it continues bit for bit."""
-        write_in_folder(self.partial / _STATE, _add_checksum(_serialize(*trainer.state_dict())))
+        tensors, notes = trainer.state_dict()
+        notes |= {f"sentences.{name}": checksum for name, checksum in trainer.checksums.items()}
+        write_in_folder(self.partial / _STATE, _add_checksum(_serialize(tensors, notes)))
 
     def load_checkpoint(self, trainer: Trainer) -> None:
         """Restore the state of `trainer`; raises RunError if the checkpoint does not fit it."""
@@ -257,11 +259,14 @@ class RunFolder:
                 f"{state}: damaged or edited: it does not match its own checksum; restore it, or"
                 " train the run again"
             )
-        if render_vocab(trainer.vocab.to_json()).encode() != self._read("vocab.json"):
-            raise RunError(
-                f"{self.source}: the training sentences have changed since; restore them, or train"
-                " again with another --out"
-            )
+        is_same_vocab = render_vocab(trainer.vocab.to_json()).encode() == self._read("vocab.json")
+        for name, checksum in trainer.checksums.items():
+            saved = notes.pop(f"sentences.{name}", checksum)  # Of older versions there is none.
+            if saved != checksum or (name == "training" and not is_same_vocab):
+                raise RunError(
+                    f"{self.source}: the {name} sentences have changed since; restore them, or"
+                    " train again with another --out"
+                )
         try:
             trainer.load_state_dict(tensors, notes)
         except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:

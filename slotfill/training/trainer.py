@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from slotfill.config.models import TrainConfig
-from slotfill.data.sentence import Sentence, intent_names
+from slotfill.data.sentence import Sentence, hash_sentences, intent_names
 from slotfill.data.splits import ranks_epochs
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError
@@ -434,6 +435,12 @@ class Trainer:
         left = seconds_per_step * (self.steps * (epochs - epoch + 1) - done)
         best = self.best if self.valid_ranks_epochs else None
         return Progress(epoch, epochs, done, self.steps, loss, speed, left, self.history, best)
+
+    @cached_property
+    def checksums(self) -> dict[str, str]:
+        """Those of the sentences by what they are for, which a resumed training must have too."""
+        lists = {"training": self.sentences, "validation": self.valid, "unlabelled": self.text}
+        return {name: hash_sentences(sentences) for name, sentences in lists.items()}
 
     def state_dict(self) -> tuple[Tensors, dict[str, str]]:
         """Return all that the next epochs depend on: tensors by name, and the history as JSON."""

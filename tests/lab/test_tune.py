@@ -334,7 +334,7 @@ def test_a_study_of_another_config_is_not_resumed(desk, cli):
     shutil.copytree(Path("corpus").resolve(), "other")
     Path("other/valid.brackets").write_text("hello\n")
     result = cli("tune", "tiny.yaml", FAST, "data.path=other")
-    assert "was started with sentences.valid" in result.err
+    assert ": the sentences of valid have changed; choose" in result.err
     assert (OUT / "study.journal").read_bytes() == before
 
 

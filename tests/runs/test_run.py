@@ -676,10 +676,14 @@ def test_run_killed_in_its_first_epoch_can_only_be_replaced(desk):
     assert not Path("a.partial").exists()
 
 
-def edit(path, old, new):
+def reverse_lines(path):
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+
+
+def edit(path, old, new, count=-1):
     text = path.read_text()
     assert old in text
-    path.write_text(text.replace(old, new))
+    path.write_text(text.replace(old, new, count))
 
 
 @pytest.mark.parametrize(
@@ -718,6 +722,18 @@ def test_a_changed_file_of_a_stopped_run_is_an_error_that_names_it(name, old, ne
         (
             lambda: edit(Path("corpus/train.brackets"), "Oslo", "Bonn"),
             "the training sentences have changed since",
+        ),
+        (
+            lambda: reverse_lines(Path("corpus/train.brackets")),
+            "the training sentences have changed since",
+        ),
+        (
+            lambda: edit(Path("corpus/train.brackets"), "origin", "destination", 1),
+            "the training sentences have changed since",
+        ),
+        (
+            lambda: reverse_lines(Path("corpus/valid.brackets")),
+            "the validation sentences have changed since",
         ),
     ],
 )

@@ -5,7 +5,6 @@ The test sentences cannot be read here, since no config that is trained names th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
 import statistics
@@ -22,7 +21,7 @@ from slotfill.config.builtin import default_config, load_config
 from slotfill.config.models import Config, DataConfig, external_part_files
 from slotfill.config.registry import check_trusted, user_part
 from slotfill.config.validate import parse_config
-from slotfill.data.sentence import Sentence
+from slotfill.data.sentence import Sentence, hash_sentences
 from slotfill.data.splits import read_split
 from slotfill.errors import ConfigError, SlotfillError, UsageError, format_count
 from slotfill.files import check_no_link, real_path, write_in_folder
@@ -157,7 +156,7 @@ def open_study(search: Search, storage: str | None = None) -> Study:
     # Sentences can have other paths on other machines, but must be the same.
     for key in ("path", "train", "valid", "test"):
         del metadata["data"][key]
-    metadata["sentences"] = {split: _hash(search.sentences[split]) for split in SPLITS}
+    metadata["sentences"] = {split: hash_sentences(search.sentences[split]) for split in SPLITS}
     # Trials with a part as it was before it was edited are not comparable to later ones.
     if files := [*config.external_files, *_list_tuned_files(config)]:
         metadata["parts"] = {Path(file).name: user_part(file).checksum for file in files}
@@ -181,11 +180,6 @@ def _list_tuned_files(config: Config) -> list[str]:
     choices = chain(*(values for values in config.tune.values() if isinstance(values, list)))
     parts = [value if isinstance(value, dict) else {"name": value} for value in choices]
     return list(external_part_files(parts))
-
-
-def _hash(sentences: Sequence[Sentence]) -> str:
-    rows = [(row.text, row.tokens, row.slots, row.intent) for row in sentences]
-    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def _baseline_settings(search: Search) -> Settings | None:

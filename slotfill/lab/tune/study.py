@@ -115,6 +115,9 @@ class Study:
                 return
             for change in diff_configs(saved, metadata):
                 hint = "choose another --out or --storage"
+                if change.startswith("sentences."):
+                    split = change.split()[0].removeprefix("sentences.")
+                    raise UsageError(f"{title}: the sentences of {split} have changed; {hint}")
                 raise UsageError(f"{title} was started with {change}; {hint}")
 
     def count_started(self) -> int:
