@@ -45,6 +45,9 @@ def _escape_match(match: re.Match[str]) -> str:
 
 _MAX_MESSAGES = 20
 
+_MAX_LENGTH = 2000
+"""A longer message has something of a file that is longer than anyone reads."""
+
 
 def limit_messages(messages: Sequence[str], noun: str = "error") -> list[str]:
     """Return the first of `messages`, and how many more there are of the `noun`."""
@@ -60,8 +63,12 @@ class SlotfillError(Exception):
 
     @property
     def messages(self) -> list[str]:
-        """One line for each problem."""
-        return [escape(str(message)) for message in self.args]
+        """One line for each problem, without the middle of a very long one."""
+        lines = [escape(str(message)) for message in self.args]
+        half = _MAX_LENGTH // 2
+        return [
+            f"{line[:half]}…{line[-half:]}" if len(line) > _MAX_LENGTH else line for line in lines
+        ]
 
     def __str__(self) -> str:
         return "\n".join(limit_messages(self.messages))

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from codecs import getincrementaldecoder
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -277,13 +278,13 @@ def is_special_file(path: Path) -> bool:
     return False
 
 
-def read_regular_file(path: Path, sizes: Container[int]) -> bytes:
-    """Return the content of a file; nothing if its size is another.
+def read_regular_file(path: Path, sizes: Container[int] = range(sys.maxsize)) -> bytes:
+    """Return the content of a file; nothing if its size is none of `sizes`.
 
     Raises OSError, also for a device, pipe or socket.
     """
     if is_special_file(path):
-        raise OSError(errno.EINVAL, "not a regular file")
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.read_bytes() if path.stat().st_size in sizes else b""
 
 

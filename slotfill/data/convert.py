@@ -114,7 +114,13 @@ def write_checked(
     lost = [f'"{key}"' for key in extra if not part.holds_extra(key)]
     named = reading.issues("extra")
     losses += (issue for issue in named if any(key in issue.message for key in lost))
-    losses += _find_losses(reading, list(read_usable(part, draft, scheme)))
+    try:
+        examples = list(read_usable(part, draft, scheme))
+    except DataError as error:
+        _check_no_nul(reading, part)
+        messages = (message.replace(str(draft), str(target)) for message in error.messages)
+        raise DataError(*messages) from None
+    losses += _find_losses(reading, examples)
     if losses and not lossy:
         raise DataError(
             f"{losses[0].location}: {target} cannot hold all of it:"
@@ -122,6 +128,15 @@ def write_checked(
             " and lists what is lost"
         )
     return reading, losses
+
+
+def _check_no_nul(reading: ReadResult, part: Format) -> None:
+    """Raise DataError for the first sentence with a NUL, which no file of text has."""
+    for sentence in reading.sentences:
+        names = (slot.name for slot in sentence.slots or ())
+        if any("\0" in each for each in (sentence.text, sentence.intent or "", *names)):
+            problem = f"has a NUL, so {type(part).__name__.lower()} cannot hold it; write jsonl"
+            raise DataError(f"{sentence.location}: the sentence {problem}")
 
 
 def describe_issues(issues: Iterable[Issue]) -> Iterator[str]:

@@ -15,9 +15,11 @@ from slotfill.data.sentence import Example
 from slotfill.data.tables import Table, check_table, is_table, open_table
 from slotfill.errors import UsageError
 from slotfill.files import (
+    check_new_file,
     check_no_link,
     nearest_in_folder,
     parse_json,
+    read_regular_file,
     real_path,
     replaced_at_end,
     write_in_folder,
@@ -46,6 +48,10 @@ def plan_tables(patterns: Sequence[str], out: Path, shard: str | None = None) ->
     Of a single file, a shard is a part of the rows. `out` is a file, or a folder for files with the
     names of the input.
     """
+    if str(out) == "-":
+        raise UsageError(
+            "--out -: tables are not written to standard output; name a file or folder"
+        )
     part = parse_shard(shard)
     sources = list(dict.fromkeys(path for pattern in patterns for path in _find(pattern)))
     for source in sources:
@@ -56,12 +62,13 @@ def plan_tables(patterns: Sequence[str], out: Path, shard: str | None = None) ->
             raise UsageError(f"--out {out}: {problem}")
         if out.suffix.lower() != sources[0].suffix.lower():
             raise UsageError(f"--out {out}: must end in {sources[0].suffix}, as the input")
-        if not out.parent.is_dir():
-            raise UsageError(f"{out}: there is no such folder to write it in")
+        check_new_file(out, force=True)
         targets = {out: sources[0]}
     else:
         if out.exists() and not out.is_dir():
             raise UsageError(f"--out {out}: is a file that is no table; name a folder")
+        if out.is_symlink() and not out.exists():
+            raise UsageError(f"--out {out}: a link to {out.readlink()}, which is not there")
         targets = {}
         for source in sources:
             other = targets.setdefault(out / source.name, source)
@@ -96,15 +103,16 @@ def check_origin(
     origin |= {"text_column": text_column, "confidence": predictor.confidence}
     origin |= asdict(run.calibration)
     path = out.with_name(f".{out.name}.json") if is_table(out) else out / ".predict.json"
+    check_no_link(path)
     problem = ""
     if path.exists():
         try:
-            found = parse_json(path.read_bytes(), dict)
-        except ValueError:
-            found = {}
+            found = parse_json(read_regular_file(path), {"run": str, "fingerprint": str})
+        except (OSError, ValueError):
+            raise UsageError(f"{path}: damaged or edited; choose another --out") from None
         changed = [key for key in origin if found.get(key) != origin[key]]
         if "fingerprint" in changed:
-            problem = f"the files there are of another run, {found.get('run')}"
+            problem = f"the files there are of another run, {found['run']}"
         elif changed := [key for key in changed if key != "run"]:
             old, new = (json.dumps(each.get(changed[0])) for each in (found, origin))
             problem = f"the files there are predicted with {changed[0]} {old}, not {new}"

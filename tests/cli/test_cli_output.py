@@ -12,7 +12,7 @@ from unicodedata import bidirectional
 import pytest
 from conftest import run_on_terminal, start, write_config
 
-from slotfill.errors import escape
+from slotfill.errors import UsageError, escape
 
 CONTROLS = "\x00\x07\x08\n\r\x1b\x7f\x85\x9b\x9d\u2028\u2029\u202a\u202e\u2066\u2069\udcff"
 CONTROLS += "\u061c\u200e\u200f\u180e\u2060\u206f\ufeff\ufffb"
@@ -46,6 +46,12 @@ def test_nothing_changes_the_direction_of_text_and_beyond_16_bits_is_as_in_json(
 def test_text_of_any_script_is_not_escaped():
     text = "出發地\tcafé e\u0301 שלום 👩‍✈️ \u00a0 می\u200cروم ไทย\u200bไทย 葛\U000e0100"
     assert escape(text) == text
+
+
+def test_the_middle_of_a_very_long_message_is_left_out():
+    (line,) = UsageError(f"a.jsonl:1: {'x' * 5000}; write y").messages
+    assert line.startswith("a.jsonl:1: x") and line.endswith("x; write y") and "…" in line
+    assert len(line) < 2100
 
 
 def test_letters_of_flags_are_shown_in_flags_only():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -134,8 +135,11 @@ def test_files_of_another_run_or_with_other_options_are_not_resumed(out, note, m
         result = cli("predict", run, *words, *options)
         assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
         assert result.err.startswith(f"slotfill: {note}: the files") and message in result.err
-    Path(note).write_text("{")
-    assert "are of another run, None" in cli("predict", trained, *words).err
+    for content in ("{", "[1]", "{}", None):
+        Path(note).unlink()
+        os.mkfifo(note) if content is None else Path(note).write_text(content)
+        damaged = f"slotfill: {note}: damaged or edited; choose another --out\n"
+        assert cli("predict", trained, *words).err == damaged
     Path(note).unlink()
     assert f"what has predicted {target} is not known" in cli("predict", trained, *words).err
     Path(target).unlink()
@@ -363,6 +367,18 @@ def test_what_a_link_leads_to_is_written(trained, cli):
     words = ("predict", trained, "--text-column", "utterance", "--input", CSV, "--out", "new.csv")
     assert cli(*words).code == 0 and cli(*words).code == 2
     assert Path("new.csv").is_symlink() and len(read_table("target.csv")) == len(TEXTS)
+
+
+@pytest.mark.parametrize("out", ["-", "dangling.csv", "dangling", "no/b.csv", "pipe.csv"])
+def test_what_cannot_be_written_is_wrong_use(out, trained, cli):
+    write_table(CSV)
+    for name in ("dangling.csv", "dangling"):
+        Path(name).symlink_to(f"nowhere/{name}")
+    os.mkfifo("pipe.csv")
+    before = sorted(Path().iterdir())
+    result = cli("predict", trained, "--text-column", "utterance", "--input", CSV, "--out", out)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert out in result.err and sorted(Path().iterdir()) == before
 
 
 @pytest.mark.parametrize("name", [CSV, ".predict.json"])

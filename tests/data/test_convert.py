@@ -73,6 +73,29 @@ def test_every_loss_of_a_sentence_is_listed(tmp_path, cli):
     ]
 
 
+@pytest.mark.parametrize("target", ["b.brackets", "b.csv", "b.conll", "b.label_studio.json"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "a\0b"},
+        {"text": "ab", "intent": "\0"},
+        {"text": "ab", "slots": [{"name": "\0", "start": 0, "end": 2}]},
+    ],
+    ids=["text", "intent", "slot"],
+)
+def test_a_nul_is_refused_by_files_of_text(row, target, tmp_path):
+    rows = [{"text": "fine", "slots": []}, {"slots": [], **row}]
+    source = tmp_path / "a.jsonl"
+    source.write_text("".join(f"{json.dumps(each)}\n" for each in rows))
+    if "json" in target or ("csv" in target and "slots" in row):  # Its slots are JSON.
+        convert_file(source, tmp_path / target, lossy=True)
+        return
+    with pytest.raises(DataError) as raised:
+        convert_file(source, tmp_path / target, lossy=True)
+    assert str(raised.value).startswith(f"{source}:2: ")
+    assert str(raised.value).endswith("cannot hold it; write jsonl")
+
+
 def test_an_intent_called_none_can_be_lost(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "go", "intent": "none", "slots": []}\n')
     with pytest.raises(DataError, match="the intent 'none' is lost"):

@@ -38,7 +38,7 @@ from slotfill.data.splits import (
 from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError, format_count
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.evaluation.metrics import slot_counts
-from slotfill.files import check_no_link, parse_json, write_in_folder
+from slotfill.files import check_no_link, parse_json, read_regular_file, write_in_folder
 from slotfill.inference.tagging import predict
 from slotfill.lab.compare.resampling import Resampling, Subset
 from slotfill.lab.contracts.check import find_part_problem
@@ -246,12 +246,12 @@ def check_same_config(job: Job) -> None:
         return
     hint = f"remove {folder}, or choose another --out"
     # Complete, so that a key which is newer than the run has its default, and with equal paths.
-    contents = (folder / "config.yaml").read_bytes(), job.config.to_yaml().encode()
+    contents = read_regular_file(folder / "config.yaml"), job.config.to_yaml().encode()
     configs = (parse(parse_run_config(each, folder).to_yaml(), "")[0] for each in contents)
     for change in diff_configs(*configs):
         raise UsageError(f"{folder}: trained with {change}; {hint}")
     sources = folder / SOURCES
-    content = sources.read_bytes() if sources.exists() else None
+    content = read_regular_file(sources) if sources.exists() else None
     check_sources(sources, content, job.config.external_files, hint, UsageError)
     if folder == job.folder and (result := read_result(job)):
         hashes = _hash_data(job.config.data)
@@ -302,7 +302,7 @@ def list_evaluated_splits(data: DataConfig) -> list[str]:
 def read_result(job: Job) -> dict[str, Any] | None:
     """Return the result of a job; None if there is none of this version."""
     try:
-        result = parse_json(job.result_path.read_bytes(), _RESULT)
+        result = parse_json(read_regular_file(job.result_path), _RESULT)
     except (OSError, ValueError):
         return None
     return result if result["format"] == FORMAT else None

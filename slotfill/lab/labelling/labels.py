@@ -9,7 +9,7 @@ from slotfill.data.detection import find_formats_by_content, list_formats
 from slotfill.data.formats.brackets import Brackets
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import UsageError
-from slotfill.files import check_new_file, write_atomically
+from slotfill.files import check_new_file, read_regular_file, write_atomically
 
 
 class LabelFile:
@@ -59,7 +59,7 @@ class LabelFile:
         return self._format.render(sentence, scheme="iob2")
 
     def _read(self) -> str:
-        content = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        content = read_regular_file(self.path).decode() if self.path.exists() else ""
         return content if content.endswith("\n") or not content else content + "\n"
 
 

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from slotfill.config.builtin import load_config
 from slotfill.config.models import Config
 from slotfill.errors import RunError, SlotfillError, UsageError
-from slotfill.files import parse_json, real_path
+from slotfill.files import parse_json, read_regular_file, real_path
 from slotfill.runs.continuation import check_continues, read_base_config
 from slotfill.runs.environment import STARTED_BY
 from slotfill.runs.load import open_tagger, parse_run_config, partial_path
@@ -176,8 +176,8 @@ def _check_replaceable(out: Path, labels: Path, arguments: Sequence[str]) -> Non
             made = files[ENVIRONMENT] if files.has(ENVIRONMENT) else b"{}"
             config = parse_run_config(files["config.yaml"], out)
         elif (path := folder / ENVIRONMENT).exists():
-            made = path.read_bytes()
-            config = parse_run_config((folder / "config.yaml").read_bytes(), folder)
+            made = read_regular_file(path)
+            config = parse_run_config(read_regular_file(folder / "config.yaml"), folder)
         else:  # Stopped before its first checkpoint.
             continue
         try:

@@ -24,7 +24,7 @@ from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence, hash_sentences
 from slotfill.data.splits import read_split
 from slotfill.errors import ConfigError, SlotfillError, UsageError, format_count
-from slotfill.files import check_no_link, real_path, write_in_folder
+from slotfill.files import check_no_link, read_regular_file, real_path, write_in_folder
 from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_buildable
 from slotfill.runs.train import build_trainer
@@ -130,7 +130,7 @@ def plan(
     for path in (best, search.journal_path):
         check_no_link(path)
     if best.exists():
-        if not best.read_text(encoding="utf-8", errors="replace").startswith(HEADER):
+        if not read_regular_file(best).startswith(HEADER.encode()):
             raise UsageError(
                 f"{best}: already exists and is not from slotfill tune; choose another --out"
             )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from slotfill.errors import RunError
 from slotfill.extras import required_for
-from slotfill.files import write_in_folder
+from slotfill.files import read_regular_file, write_in_folder
 from slotfill.training.loggers.base import Logger, metrics_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class MLflow(Logger):
         file = run / self.folder / "mlflow_run_id"
         with _reported_errors():
             if file.exists():
-                self._run = file.read_text(encoding="utf-8")
+                self._run = read_regular_file(file).decode()
                 logged = self._client.get_metric_history(self._run, "loss")
                 self._logged = {metric.step for metric in logged}
                 self._client.update_run(self._run, status="RUNNING")
