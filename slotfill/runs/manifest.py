@@ -49,7 +49,7 @@ _PENDING = ".new"
 _MAX_MANIFEST = 1 << 20
 """In bytes; a manifest has a few lines for each file."""
 
-_MAX_END = 22 + (1 << 16) - 1
+_END_SIZE = 22
 _MAX_DIRECTORY = 1 << 16
 """In bytes: the end of a zip file, and its list of members, of which a packed run has a few."""
 
@@ -252,9 +252,12 @@ def _read_packed(location: Path, shown: Path, name: str) -> bytes:
 
     try:
         with location.open("rb") as file, ZipFile(_check_directory(file)) as archive:
+            names = [member.filename for member in archive.infolist()]
             for member in archive.infolist():
                 if member.filename not in PACKED_FILES or member.compress_type != ZIP_STORED:
                     raise ValueError(f"it contains {member.filename!a}")
+                if names.count(member.filename) > 1:
+                    raise ValueError(f"it contains {member.filename!a} twice")
             return archive.read(name)
     except KeyError:
         raise FileNotFoundError(name) from None
@@ -269,9 +272,11 @@ def _read_packed(location: Path, shown: Path, name: str) -> bytes:
 
 def _check_directory(file: BinaryIO) -> BinaryIO:
     """Return a zip file; raises ValueError if it has many members, which take long to read."""
-    file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_END))
-    _, found, end = file.read().rpartition(b"PK\5\6")
-    if found and int.from_bytes(end[8:12], "little") > _MAX_DIRECTORY:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _END_SIZE))
+    end = file.read()
+    if not end.startswith(b"PK\5\6"):
+        raise ValueError("it is cut, or something follows it")
+    if int.from_bytes(end[12:16], "little") > _MAX_DIRECTORY:
         raise ValueError("its list of files is too long")
     return file
 

@@ -207,6 +207,14 @@ def test_labels_are_saved_on_a_terminal_and_labelling_goes_on_where_it_stopped(d
     assert Path("texts.labelled.brackets").read_text().splitlines() == lines
 
 
+def test_sigterm_prints_what_is_labelled(desk):
+    Path("texts.txt").write_text("fly to Lima\n")
+    terminal = Labelling("texts.txt", "--slots", "city", "--every", "0")
+    terminal.expect("1:city")
+    terminal.process.terminate()
+    assert terminal.end_with(b"", "texts.labelled.brackets: 0 sentences, 0 of them new") == 130
+
+
 def test_from_zero_with_names_given_in_chinese(desk):
     Path("texts.txt").write_text("\u98db\u53f0\u5317\nup\n")
     terminal = Labelling(

@@ -255,6 +255,10 @@ def test_a_study_in_a_database(desk, cli):
     report = tune_json(cli, *words, "--trials", "2")
     assert report["storage"] == "sqlite:///study.db" and not (OUT / "study.journal").exists()
     assert steady(tune_json(cli, *words, "--trials", "3"))[:2] == steady(report)
+    Path("other.db").write_bytes(b"no database" * 100)
+    result = cli("tune", "tiny.yaml", "--storage", "sqlite:///other.db")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert result.err.endswith("the study cannot be read or written: file is not a database\n")
     result = cli("tune", "tiny.yaml", "--storage", "nothing://me:secret@server/x")
     assert (result.code, result.err.count("\n"), "secret" in result.err) == (2, 1, False)
 
@@ -389,8 +393,14 @@ def test_usage_errors_are_one_line(desk, cli):
         ),
         (
             ["tiny.yaml", "--storage", "no/x.journal"],
-            "--storage no/x.journal: there is no such folder to write it in",
+            "no/x.journal: there is no such folder to write it in",
         ),
+        (["tiny.yaml", "--storage", "."], ".: is a folder"),
+        (
+            ["tiny.yaml", "--storage", "sqlite://"],
+            "--storage sqlite://: names no file, as sqlite:///study.db does",
+        ),
+        (["tiny.yaml", "--storage", "sqlite:///:memory:"], ":memory:: names no file"),
         (["tiny.yaml", "--trials", "0"], "Invalid value for '--trials'"),
         (
             ["tiny.yaml", "tune.train.epochs=3"],

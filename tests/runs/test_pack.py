@@ -210,6 +210,31 @@ def test_other_members_are_refused(name, packed, tmp_path, cli):
     assert [*tmp_path.iterdir()] == [path]
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda content: content + b"x", "it is cut, or something follows it"),
+        (lambda content: content[:-1], "it is cut, or something follows it"),
+        (lambda content: duplicate(content, "vocab.json"), "it contains 'vocab.json' twice"),
+    ],
+    ids=["longer", "cut", "twice"],
+)
+def test_what_is_hidden_beside_members_is_refused(change, problem, packed, tmp_path, cli):
+    path = tmp_path / "run.zip"
+    path.write_bytes(change(packed.read_bytes()))
+    result = cli("predict", path, "hello")
+    problem = f"not a file that slotfill pack wrote, or damaged ({problem})"
+    assert (result.code, result.err) == (1, f"slotfill: {path}: {problem}\n")
+
+
+def duplicate(content: bytes, name: str) -> bytes:
+    file = BytesIO(content)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(name, archive.read(name))
+    return file.getvalue()
+
+
 def test_compressed_members_are_refused_before_they_are_read(packed, tmp_path, cli, monkeypatch):
     path = tmp_path / "run.zip"
     bomb = {"README.md": b"\0" * 50_000_000}

@@ -65,6 +65,9 @@ def label(
     try:
         with Terminal() as terminal:
             _label_all(session, terminal)
+    except KeyboardInterrupt:  # SIGTERM; a terminal gives Ctrl-C as a key.
+        _print_end(session)
+        raise
     finally:
         if session.training is not None:
             session.training.stop()

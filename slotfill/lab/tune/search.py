@@ -6,6 +6,7 @@ The test sentences cannot be read here, since no config that is trained names th
 from __future__ import annotations
 
 import json
+import re
 import signal
 import statistics
 from collections import Counter
@@ -24,7 +25,13 @@ from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence, hash_sentences
 from slotfill.data.splits import read_split
 from slotfill.errors import ConfigError, SlotfillError, UsageError, format_count
-from slotfill.files import check_no_link, read_regular_file, real_path, write_in_folder
+from slotfill.files import (
+    check_new_file,
+    check_no_link,
+    read_regular_file,
+    real_path,
+    write_in_folder,
+)
 from slotfill.lab.tune.study import Settings, Study, StudyError, Trial
 from slotfill.model.build import check_buildable
 from slotfill.runs.train import build_trainer
@@ -144,8 +151,10 @@ def open_study(search: Search, storage: str | None = None) -> Study:
 
     Raises UsageError if the study is of another config, and RunError if it cannot be read.
     """
-    if storage is not None and "://" not in storage and not Path(storage).parent.is_dir():
-        raise UsageError(f"--storage {storage}: there is no such folder to write it in")
+    if storage is not None and "://" not in storage:
+        check_new_file(Path(storage), force=True)
+    if storage is not None and re.fullmatch("sqlite[^:]*://(/(:memory:)?)?", storage):
+        raise UsageError(f"--storage {storage}: names no file, as sqlite:///study.db does")
     baseline = _baseline_settings(search)
     try:
         search.out.mkdir(parents=True, exist_ok=True)

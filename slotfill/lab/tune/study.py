@@ -216,7 +216,10 @@ class Study:
         except SlotfillError:
             raise
         except Exception as error:
-            message = f"the study cannot be read or written: {_one_line(error)}"
+            cause: BaseException = error
+            while cause.__cause__ is not None:  # Optuna does not say what the database said.
+                cause = cause.__cause__
+            message = f"the study cannot be read or written: {_one_line(cause)}"
             raise StudyError(f"{self.location}: {message}") from None
 
 
@@ -248,7 +251,7 @@ def _open_database(url: str, attempts: int = 3) -> optuna.storages.BaseStorage:
         return _open_database(url, attempts - 1)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
