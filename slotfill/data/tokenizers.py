@@ -99,7 +99,8 @@ class Tokenizer:
         self._prefix_forms = {form for _, form in self.prefixes}
         self._suffix_forms = {form for _, form in self.suffixes}
         self._affix_forms = self._prefix_forms | self._suffix_forms
-        self._affix_sizes = cache(self._list_affix_sizes)
+        self._sizes = cache(self._list_sizes)
+        self._decomposed_size = lru_cache(1 << 16)(self._count_decomposed)
         self._ascii_words = name != "characters" and not self._affix_forms
         self._cached_split = lru_cache(maxsize=8192)(self._split)
 
@@ -231,7 +232,8 @@ class Tokenizer:
             (True, self.suffixes, self._suffix_forms),
             (False, self.prefixes, self._prefix_forms),
         ):
-            for size in self._affix_sizes(is_suffix, bool(ascii_form)):
+            sizes = self._sizes(is_suffix) if ascii_form else self._fit_sizes(token, is_suffix)
+            for size in sizes:
                 if not 0 < size < len(token):
                     continue
                 part = slice(-size, None) if is_suffix else slice(size)
@@ -241,15 +243,29 @@ class Tokenizer:
                         return cut
         return None
 
-    def _list_affix_sizes(self, is_suffix: bool, is_ascii: bool) -> list[int]:
-        """Return how many characters of a text a suffix or prefix may have, the most first.
+    def _list_sizes(self, is_suffix: bool) -> list[int]:
+        """Return how many characters the suffixes or prefixes have, decomposed, the most first."""
+        forms = self._suffix_forms if is_suffix else self._prefix_forms
+        return sorted({sum(map(self._decomposed_size, form)) for form in forms}, reverse=True)
 
-        A form has the length of the text only in ASCII: decomposed, the text is longer.
+    def _fit_sizes(self, token: str, is_suffix: bool) -> list[int]:
+        """Return how many characters of `token` a suffix or prefix may have, the most first.
+
+        Texts of one form have as many characters when they are decomposed.
         """
-        sizes = set(map(len, self._suffix_forms if is_suffix else self._prefix_forms))
-        if not is_ascii:
-            sizes = set(range(1, 4 * max(sizes, default=0) + 1))
-        return sorted(sizes, reverse=True)
+        known = self._sizes(is_suffix)
+        sizes, decomposed = [], 0
+        for size, character in enumerate(reversed(token) if is_suffix else token, 1):
+            decomposed += self._decomposed_size(character)
+            if decomposed > max(known, default=0):
+                break
+            if decomposed in known:
+                sizes.append(size)
+        return sizes[::-1]
+
+    def _count_decomposed(self, character: str) -> int:
+        form = "NFKD" if "K" in self.normalization else "NFD"
+        return len(unicodedata.normalize(form, self._form(character)))  # type: ignore[arg-type]
 
     def _form(self, affix: str) -> str:
         """Return `affix` as it is compared: in lower case, with straight apostrophes."""

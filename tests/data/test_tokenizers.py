@@ -129,3 +129,23 @@ def test_memory_of_affixes_grows_with_the_length_of_a_word_full_of_slots():
             tracemalloc.stop()
 
     assert peak(400) < 6 * peak(100)
+
+
+@given(st.text(max_size=12), st.integers(1, 12), st.sampled_from(["NFC", "NFKC", "none"]))
+def test_affixes_are_searched_at_every_length_that_they_can_have(text, size, normalization):
+    """Also where a character has several when it is decomposed, or in lower case."""
+    for is_suffix, part in ((True, text[-size:]), (False, text[:size])):
+        form = Tokenizer("words", normalization)._form(part)
+        tokenizer = Tokenizer("words", normalization, [("=", form)], [("=", form)])
+        assert not part or len(part) in tokenizer._fit_sizes(text, is_suffix)
+
+
+def test_affixes_one_by_one_are_split_in_linear_time(monkeypatch):
+    counted = []
+    form = Tokenizer._form
+    monkeypatch.setattr(
+        Tokenizer, "_form", lambda self, text: counted.append(1) or form(self, text)
+    )
+    tokenizer = Tokenizer("words", "NFC", [], [("letter", "b"), ("letter", "m" * 90)])
+    assert len(tokenizer.tokenize("\u00e9" + "b" * 900).tokens) == 901
+    assert len(counted) < 10 * 900
