@@ -64,6 +64,10 @@ _spooled: dict[Path, bytes] = {}
 logger = logging.getLogger(__name__)
 
 
+class LineTooLongError(DataError):
+    """A line has more characters than are read."""
+
+
 def read_lines(
     path: Path,
     errors: EncodingErrors = "strict",
@@ -125,12 +129,13 @@ def decode_lines(
     """Yield the number and the text of each line of an open UTF-8 file called `name`.
 
     A byte-order mark is dropped. Lines end in LF or CRLF, or in CR if the file has no LF. Lines
-    that are not UTF-8 are logged if `errors` is "replace" or "skip". A line of more than four times
-    `max_characters` is not read to its end, which may never come; others are not counted.
+    that are not UTF-8 are logged if `errors` is "replace" or "skip". A line of more than
+    `max_characters` is not read to its end, which may never come.
 
     Raises:
-        DataError: The file is not text, it mixes line ends, a line is too long, or it is not UTF-8
-            if `errors` is "strict".
+        LineTooLongError: A line has more than `max_characters`.
+        DataError: The file is not text, it mixes line ends, or it is not UTF-8 if `errors` is
+            "strict".
     """
     undecodable = 0
     max_bytes = None if max_characters is None else 4 * max_characters + 4
@@ -169,9 +174,9 @@ def decode_lines(
             if errors == "skip":
                 continue
             text = line.decode(errors="replace")
-        if is_cut:
+        if max_characters is not None and len(text) > max_characters:
             problem = f"a line of more than {max_characters:,} characters; give one sentence a line"
-            raise DataError(f"{name}:{number}: {problem}")
+            raise LineTooLongError(f"{name}:{number}: {problem}")
         yield number, text
     if undecodable:
         verb = "is" if undecodable == 1 else "are"
@@ -189,11 +194,13 @@ def _split_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def _cut_lines(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
     """Yield the lines of `file` that end in LF, of a longer one only `max_bytes` and one more."""
+    is_first = True
     while line := file.readline(max_bytes + 1):
         is_cut = len(line) > max_bytes and not line.endswith(b"\n")
-        if is_cut and b"\r" in line[:-1]:  # All lines may end in CR.
+        if is_cut and is_first and b"\r" in line[:-1]:  # All lines may end in CR.
             line, is_cut = line + file.readline(), False
         yield line
+        is_first = False
         while is_cut:
             line = file.readline(max_bytes)
             is_cut = line != b"" and not line.endswith(b"\n")

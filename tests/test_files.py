@@ -11,6 +11,7 @@ import pytest
 
 from slotfill.errors import DataError, UsageError
 from slotfill.files import (
+    LineTooLongError,
     check_new_file,
     decode_lines,
     read_lines,
@@ -179,6 +180,20 @@ def test_a_line_that_never_ends_is_an_error(errors):
     problem = "a line of more than 1,000 characters; give one sentence a line"
     assert str(raised.value) == f"x:1: {problem}"
     assert endless.taken < 100_000
+
+
+def test_a_line_one_character_too_long_is_an_error():
+    with pytest.raises(LineTooLongError, match=r"^x:2: a line of more than 10 characters; give"):
+        list(decode_lines(io.BytesIO(b"to\n" + b"a" * 11 + b"\n"), "x", max_characters=10))
+
+
+def test_a_cr_makes_no_longer_line_be_kept():
+    file = io.BytesIO(b"to\na\r" + b"a" * 10_000_000)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"^x:2: a CR at column 2, though lines end in LF; replace"):
+        list(decode_lines(file, "x", max_characters=1000))
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 def test_a_long_line_that_is_not_utf_8_is_skipped_without_keeping_it():

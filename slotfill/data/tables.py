@@ -13,7 +13,7 @@ from typing import Any
 
 from slotfill.data import arrow
 from slotfill.data.arrow import Column, Feature
-from slotfill.data.formats.csv import read_rows
+from slotfill.data.formats.csv import MAX_ROW, read_rows
 from slotfill.data.json_objects import describe_json_error, parse_json, shorten
 from slotfill.errors import DataError, UsageError, did_you_mean, format_count
 from slotfill.files import read_lines
@@ -107,7 +107,7 @@ class _JsonLines(Table):
         """
         first: tuple[dict[str, Any], str] | None = None
         found = False
-        for number, line in read_lines(self.path):
+        for number, line in read_lines(self.path, max_characters=MAX_ROW):
             if not line.strip():
                 continue
             location = f"{self.path}:{number}"

@@ -7,12 +7,15 @@ import json
 import os
 import shutil
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from conftest import start
 
 from slotfill.data.sentence import MAX_TOKENS
+from slotfill.data.tables import open_table
+from slotfill.errors import DataError
 from slotfill.runs.predict import Predictor
 
 TEXTS = ["leave New York for Oslo please", None, "arrive Lima", 'a; "b", c', "zzz"]
@@ -300,6 +303,32 @@ def test_bad_rows_are_named_and_nothing_is_written(content, message, trained, cl
     assert result.code == 3
     assert result.err.startswith(f"slotfill: {message}")
     assert [path.name for path in Path().iterdir()] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "message"),
+    [
+        (CSV, 'utterance,b\nx,y\n"', "a.csv:3: a row of more than 10,000,000 characters, perhaps"),
+        ("a.tsv", 'utterance\tb\n"', "a.tsv:2: a row of more than 10,000,000 characters, perhaps"),
+        (JSONL, '{"utterance": "', "a.jsonl:1: a line of more than 10,000,000 characters; give"),
+    ],
+)
+def test_a_row_that_does_not_end_is_not_kept_in_memory(name, begin, message):
+    Path(name).write_text(begin + "a" * 100_000_000)
+    tracemalloc.start()
+    with pytest.raises(DataError) as raised:
+        list(open_table(Path(name), "utterance", {}).read())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert str(raised.value).startswith(message) and peak < 100_000_000
+
+
+def test_long_rows_with_line_ends_are_read():
+    text = f"{'a b ' * 2000}\n" * 1000
+    with Path(CSV).open("w", newline="") as file:
+        csv.writer(file).writerows([["utterance", "b"], [text, 1], [text, 2], ["c", 3]])
+    read = [texts for texts, _ in open_table(Path(CSV), "utterance", {}).read()]
+    assert read == [[text, text, "c"]]
 
 
 @pytest.mark.parametrize(

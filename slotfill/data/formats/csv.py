@@ -12,7 +12,8 @@ may be left out.
 Instead of `slots` or `tags`, a file may have a column for each slot, which is called as the slot
 and has its values, or nothing: they are the columns most of whose values stand in the texts. Other
 columns are left out. Columns are separated by commas, tabs or semicolons, whichever the header has;
-texts with a separator, a line end or a quotation mark are quoted (RFC 4180).
+texts with a separator, a line end or a quotation mark are quoted (RFC 4180), in TSV too. A row has
+at most 10,000,000 characters.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import StringIO
 from itertools import chain
@@ -40,13 +41,22 @@ from slotfill.data.formats.base import (
 from slotfill.data.formats.jsonl import example_from_row
 from slotfill.data.json_objects import JsonObject, describe_json_error, parse_json
 from slotfill.data.schemes import TAG
-from slotfill.data.sentence import Example, Sentence
+from slotfill.data.sentence import MAX_CHARACTERS, Example, Sentence
 from slotfill.errors import DataError, did_you_mean, format_count
-from slotfill.files import read_lines
+from slotfill.files import LineTooLongError, read_lines
 
 _COLUMNS = ("text", "tokens", "slots", "tags", "intent")
 _WRITTEN = ("text", "slots", "intent")
-_MAX_CELL = 2**31 - 1
+
+MAX_ROW = 10 * MAX_CHARACTERS
+"""Characters of the longest row that is read: a text, its slots and other columns."""
+
+_QUOTE_HINT = 'a cell that begins with a quote, as "ann, is written """ann"'
+_CSV_ERRORS = {
+    "unexpected end of data": f"the row opens a quote that is not closed; {_QUOTE_HINT}",
+    "expected after": f"a quoted cell goes on after its closing quote; {_QUOTE_HINT}",
+}
+"""What errors of the csv module mean, by a part of their text."""
 
 
 class Csv(Format):
@@ -130,25 +140,40 @@ def _split_header(line: str) -> tuple[list[str], str]:
 
 def read_rows(path: Path) -> tuple[str, Iterator[tuple[str, list[str]]]]:
     """Return the separator of a file, and its rows that are not empty with their locations."""
-    lines = read_lines(path)
+    lines = read_lines(path, max_characters=MAX_ROW)
     number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
-    text = (f"{line}\n" for line in chain([header], (line for _, line in lines)))
     separator = _split_header(header)[1]
+    text = chain([header], (line for _, line in lines))
     return separator, _parse_rows(path, text, separator, number)
 
 
 def _parse_rows(
-    path: Path, text: Iterator[str], separator: str, number: int
+    path: Path, lines: Iterable[str], separator: str, number: int
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield the rows of a text that are not empty, each with the location of its first line."""
-    csv.field_size_limit(_MAX_CELL)  # By default 131,072, too little for thousands of slots.
-    reader = csv.reader(text, delimiter=separator, strict=True)
+    """Yield the rows of `lines` that are not empty, each with the location of its first line."""
+    size = 0
+
+    def count() -> Iterator[str]:
+        nonlocal size
+        for line in lines:
+            size += len(line) + 1
+            if size > MAX_ROW:
+                raise LineTooLongError
+            yield f"{line}\n"
+
+    csv.field_size_limit(MAX_ROW)  # By default 131,072, too little for thousands of slots.
+    reader = csv.reader(count(), delimiter=separator, strict=True)
     while True:
-        location = f"{path}:{number + reader.line_num}"
+        location, size = f"{path}:{number + reader.line_num}", 0
         try:
             row = next(reader, None)
+        except LineTooLongError:
+            problem = f"a row of more than {MAX_ROW:,} characters, perhaps of an unclosed quote"
+            raise DataError(f"{location}: {problem}; {_QUOTE_HINT}") from None
         except csv.Error as error:
-            raise DataError(f"{location}: the row is not CSV: {error}") from None
+            found = (text for part, text in _CSV_ERRORS.items() if part in str(error))
+            problem = next(found, f"the row is not CSV: {error}")
+            raise DataError(f"{location}: {problem}") from None
         if row is None:
             return
         if row:
