@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from slotfill.extras import required_for
 
 Kind = Literal["auto", "glove", "word2vec", "word2vec_binary", "fasttext"]
 
-_HEADER = re.compile(rb"(\d{1,18}) (\d{1,18}) ?\r?\n")
+_HEADER = re.compile(rb"(\d{1,18})[ \t]+(\d{1,18})[ \t]*\r?\n")
+_CONTROLS = re.compile("[^\t\n\r -\U0010ffff]")
+_TAB = ord("\t")
 _BOM = b"\xef\xbb\xbf"
 _FASTTEXT = bytes.fromhex("ba164f2f")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\3\4": "zip", b"BZh91AY&SY": "bzip2", b"\xfd7zXZ\0": "xz"}
@@ -77,9 +80,27 @@ def _detect_kind(path: Path) -> Kind:
     header = _HEADER.match(begin)
     if header is None:
         return "glove"
-    line = begin[header.end() :].partition(b"\n")[0].strip(b" \r")
-    numbers = line.partition(b" ")[2].lstrip(b" ").split(b" ")
-    return "word2vec" if _parse_numbers(numbers) is not None else "word2vec_binary"
+    rows = begin[header.end() :]
+    _, *numbers = _join_fields(rows.partition(b"\n")[0]).split(b" ")
+    # Words may be in another encoding than UTF-8, and numbers may be damaged.
+    is_text = (numbers and _parse_numbers(numbers) is not None) or _is_text(rows)
+    return "word2vec" if is_text else "word2vec_binary"
+
+
+def _is_text(content: bytes) -> bool:
+    """Return whether `content`, which may end inside a character, is UTF-8 without controls."""
+    try:
+        return not _CONTROLS.search(getincrementaldecoder("utf-8")().decode(content))
+    except UnicodeDecodeError:
+        return False
+
+
+def _join_fields(line: bytes) -> bytes:
+    """Return `line` with one space for each run of spaces and tabs, and none at its end."""
+    line = line.replace(b"\t", b" ").rstrip(b" \r\n")
+    while b"  " in line:
+        line = line.replace(b"  ", b" ")
+    return line
 
 
 def _read_rows(
@@ -138,12 +159,16 @@ def _read_text(path: Path, data: mmap.mmap, start: int, size: int, count: int) -
         word, _, rest = line.partition(b" ")
         rest = rest.lstrip(b" ")
         numbers = rest.count(b" ") + bool(rest)
+        if numbers != size or _TAB in word:  # Perhaps tabs or several spaces separate it.
+            line = _join_fields(line)
+            word, _, rest = line.partition(b" ")
+            numbers = rest.count(b" ") + bool(rest)
         if not size:
             _check_size(numbers, f"{path}:{number}")
             size = numbers
         problem = ""
         if not size:
-            problem = "no numbers; a line has a word and numbers, separated by spaces"
+            problem = "no numbers; a line has a word and numbers, separated by spaces or tabs"
         elif numbers == size:
             yield f"{path}:{number}", word, rest
         # A word with spaces is followed by `size` numbers, too.

@@ -90,10 +90,42 @@ def test_a_row_that_is_no_vector_is_refused(content, tmp_path):
         read(tmp_path, b"fly 1 2\n" * (len(content) < 99) + content, max_words=9)
 
 
-@pytest.mark.parametrize("header", [b"", b"2 2\n"])
-def test_a_word_may_be_followed_by_several_spaces(header, tmp_path):
-    actual = read(tmp_path, header + b"the  1 2\nat   3 4 \n", max_words=9)
-    assert actual.words == ["the", "at"] and actual.vectors.tolist() == [[1, 2], [3, 4]]
+@pytest.mark.parametrize("header", ["", "2 2\n", "2\t2\n", "2  2 \t\r\n"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "a\u00a0b  1 2\nat   3 4 \n",
+        "a\u00a0b\t1\t2\nat\t3\t4\n",
+        "a\u00a0b\t1 2\nat\t3 4\n",
+        "a\u00a0b 1\t2\nat 3\t4\t\n",
+        "a\u00a0b  1  2\nat  3  4\n",
+        "a\u00a0b 1 2\nat \t 3 \t 4 \t \r\n",
+    ],
+)
+def test_spaces_and_tabs_separate_words_and_numbers(header, rows, tmp_path):
+    content = (header + rows).encode()
+    for words in ([], ["a\u00a0b", "at"]):
+        actual = read(tmp_path, content, words, max_words=0 if words else 9)
+        assert actual.words == ["a\u00a0b", "at"]
+        assert actual.vectors.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("space", [b" ", b"  ", b"\t"])
+@pytest.mark.parametrize("rows", [b"a 1 2\n. . 3 4\nb 5 6\n", b". . 3 4\na 1 2\nb 5 6\n"])
+def test_words_with_spaces_are_skipped_whatever_separates(rows, space, tmp_path):
+    content = b"3 2\n" + rows.replace(b" ", space)
+    assert read(tmp_path, content, max_words=9).words == ["a", "b"]
+
+
+def test_binary_rows_that_begin_as_text_are_binary(tmp_path):
+    """The first byte of 0.01 is a line end, and 12.14 is `DCBA`."""
+    numbers = np.array([[0.01, 12.14], [12.14, -1]], np.float32)
+    rows = (
+        word + b" " + row.astype("<f4").tobytes()
+        for word, row in zip((b"a", b"b"), numbers, strict=True)
+    )
+    actual = read(tmp_path, b"2 2\n" + b"".join(rows), max_words=9)
+    assert actual.words == ["a", "b"] and (actual.vectors == numbers).all()
 
 
 def test_first_vector_of_a_duplicate_word_is_used(tmp_path):
@@ -122,7 +154,12 @@ BROKEN = [
     (b"2 2\na 1 2\nb 3\n", "auto", "vectors:3: 1 number, but the header says 2"),
     (b"a 1 2\n\nb 3 4\n", "glove", "vectors:2: 0 numbers"),
     (b"alone\n", "glove", "vectors:1: no numbers; "),
-    (b"a\t1\t2\n", "glove", "vectors:1: no numbers; "),
+    (b"a\t1\t2\nb\t3\n", "glove", "vectors:2: 1 number, but the first line has 2"),
+    (b"a 1 2\nb\t3  4 5\n", "glove", "vectors:2: 3 numbers, but the first line has 2"),
+    (b"a 1 2\nb\t3 4 5\n", "glove", "vectors:2: 3 numbers, but the first line has 2"),
+    (b"1\t2\na\t1\n", "auto", "vectors:2: 1 number, but the header says 2"),
+    (b"1 2\na 1,5 2\n", "auto", "vectors:2: what follows 'a' is not all finite numbers"),
+    (b"1 2\nalone\n", "auto", "vectors:2: 0 numbers, but the header says 2"),
     (b"a 1 2\nb 3 x\n", "glove", "vectors:2: what follows 'b' is not all finite numbers"),
     (b"a 1 2\nb 3 1_0\n", "glove", "vectors:2: what follows 'b' is not all finite numbers"),
     (b"a 1 2\nb 3 nan\n", "glove", "vectors:2: what follows 'b' is not all finite numbers"),
