@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
-from unicodedata import combining
+from unicodedata import category, combining
 
 from slotfill.data.normalization import normalize
 
@@ -108,7 +108,10 @@ class _Occurrences:
     def _is_in_word(self, value: str, start: int) -> bool:
         end = start + len(value)
         beside = self._text[max(start - 1, 0) : start] + self._text[end : end + 1]
-        return any(character.isalnum() or character == "_" for character in beside)
+        return any(
+            character.isalnum() or character == "_" or category(character).startswith("M")
+            for character in beside
+        )
 
 
 @lru_cache(maxsize=4)
@@ -119,7 +122,7 @@ def _index(text: str) -> _Occurrences:
 def find_all(text: str, value: str) -> Sequence[int]:
     """Return where `value` is in `text`, in order: as complete words, or if it never is, anywhere.
 
-    Complete words have no letter, digit or underscore beside them.
+    Complete words have no letter, combining mark, digit or underscore beside them.
     """
     return _index(text).find(value)
 

@@ -72,6 +72,10 @@ def test_far_away_complete_words_go_first():
         ("(a) b", "(a)", [0]),
         ("a, b.", ", ", [1]),
         ("ab", "cd", []),
+        ("cafe\u0301s s cafe", "cafe", [9]),
+        ("cafe\u0301s s cafe", "s", [7]),
+        ("cafe\u0301s", "cafe", [0]),
+        ("\u2764\ufe0f", "\u2764", [0]),
     ],
 )
 def test_a_value_is_found_as_words_or_else_anywhere(text, value, places):

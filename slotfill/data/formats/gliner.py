@@ -13,7 +13,7 @@ occur in the text once, or as often as it is listed. Other keys are not read. An
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,6 +25,7 @@ from slotfill.data.formats._json_rows import (
 )
 from slotfill.data.formats.base import check_known, example_from_tokens
 from slotfill.data.json_objects import JsonObject, shorten
+from slotfill.data.normalization import normalize
 from slotfill.data.offsets import find_all, normal_forms
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import format_count
@@ -93,15 +94,19 @@ def _parse_gliner2(row: JsonObject) -> Example:
         example.spans = []
     entities = labels.object("entities")
     for name in entities.items:
-        for value, count in Counter(entities.texts(name)).items():
+        spellings = defaultdict(list)
+        for value in entities.texts(name) or ():
+            spellings[normalize("NFC", value)].append(value)
+        for values in spellings.values():
+            forms = {form for value in {*values} for form in normal_forms(value)}
             places = _without_overlaps(
                 (start, start + len(form))
-                for form in normal_forms(value)
+                for form in forms
                 for start in find_all(example.text, form)
             )
-            if len(places) != count:
-                times = format_count(len(places), "time")
-                problem = f"'{name}' has {value!r} {format_count(count, 'time')}, the text {times}"
+            if len(places) != len(values):
+                listed, times = (format_count(len(each), "time") for each in (values, places))
+                problem = f"'{name}' has {values[0]!r} {listed}, the text {times}"
                 row.fail(f"{problem}; GLiNER2 does not say which it is; use a format with offsets")
             for start, end in places:
                 example.add_span(name, start, end)

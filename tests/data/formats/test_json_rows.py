@@ -353,6 +353,17 @@ def test_gliner_ends_are_inclusive_and_an_array_is_written(tmp_path):
         ("到台北去", {"city": ["台北"]}, [("city", "台北")]),
         ("no no no no", {"x": ["no no"] * 2}, [("x", "no no"), ("x", "no no")]),
         ("e\u0301 and \u00e9", {"x": ["\u00e9"] * 2}, [("x", "e\u0301"), ("x", "\u00e9")]),
+        ("\u00e9 e\u0301", {"x": ["\u00e9", "e\u0301"]}, [("x", "\u00e9"), ("x", "e\u0301")]),
+        ("\u00e9 e\u0301", {"x": ["\u00e9"]}, "'x' has '\u00e9' 1 time, the text 2 times"),
+        ("\u00e9 e\u0301", {"x": ["\u00e9", "e\u0301"] * 2}, "'\u00e9' 4 times, the text 2 times"),
+        # Neither NFC nor NFD: the marks are in another order.
+        (
+            "o\u0308\u0323 \u1ecd\u0308",
+            {"x": ["o\u0308\u0323"] * 2},
+            [("x", "o\u0308\u0323"), ("x", "\u1ecd\u0308")],
+        ),
+        ("cafe\u0301s cafe s", {"x": ["cafe"], "y": ["s"]}, [("x", "cafe"), ("y", "s")]),
+        ("cafe\u0301s", {"x": ["cafe"]}, "slot 'x' ('cafe') cuts the token 'cafe\u0301s'"),
         ("ha ha ha", {"x": ["ha ha"] * 2}, "'x' has 'ha ha' 2 times, the text 1 time"),
     ],
 )
