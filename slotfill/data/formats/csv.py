@@ -40,6 +40,7 @@ from slotfill.data.formats.base import (
 )
 from slotfill.data.formats.jsonl import example_from_row
 from slotfill.data.json_objects import JsonObject, describe_json_error, parse_json
+from slotfill.data.offsets import normal_forms
 from slotfill.data.schemes import TAG
 from slotfill.data.sentence import MAX_CHARACTERS, Example, Sentence
 from slotfill.errors import DataError, did_you_mean, format_count
@@ -189,11 +190,16 @@ def _find_slots(path: Path, text: int, columns: Sequence[int]) -> list[int]:
     for _, cells in rows:
         for index in columns if len(cells) > max([text, *columns]) else ():
             if value := cells[index].strip():
-                is_in = value in cells[text] and _is_word(value, cells[text])
+                is_in = _is_in(value, cells[text]) and _is_word(value, cells[text])
                 scores[index] += 1 if is_in else -1
                 if is_in and value != cells[text].strip():
                     parts.add(index)
     return [index for index in columns if scores[index] > 0 and index in parts]
+
+
+def _is_in(value: str, text: str) -> bool:
+    """Return whether `text` has `value`, in any normalization form."""
+    return any(form in text for form in normal_forms(value))
 
 
 def _is_word(value: str, text: str) -> bool:
@@ -220,7 +226,7 @@ def _make_example(
     items: dict[str, Any] = {"text": text or "", "intent": intent}
     if slots is not None:
         for name, value in slots:
-            if value not in items["text"]:
+            if not _is_in(value, items["text"]):
                 problem = f"{value!r} of the column '{name}' is not in the text"
                 raise DataError(f"{location}: {problem}, as most of its values are; correct it")
         items["slots"] = [{"name": name, "value": value} for name, value in slots]

@@ -454,6 +454,11 @@ def test_csv_columns_of_values_are_slots(tmp_path):
         assert [each.message for each in examples[0].issues] == [
             'the columns "id", "copy", not read'
         ]
+    rows = "text,city\nto Co\u0302te,C\u00f4te\nto C\u00f4te,Co\u0302te\n"
+    assert show(read(tmp_path, "a.csv", rows)) == [
+        ("to [Co\u0302te](city)", None),
+        ("to [C\u00f4te](city)", None),
+    ]
     text = "text\tcity\nto Rome\tRome\n"
     assert show(read(tmp_path, "a.tsv", text)) == [("to [Rome](city)", None)]
     assert error_of(tmp_path, "a.csv", "text,city\nto Rome,Rome\nto Oslo,Olso\nto Bonn,Bonn\n") == (

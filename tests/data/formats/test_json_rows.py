@@ -597,11 +597,16 @@ def test_slots_of_json_lines_may_be_values_by_name(tmp_path):
     rows = [
         {"text": "fly to Rome or Oslo", "slots": {"city": ["Rome", "Oslo"]}},
         {"text": "Rome to Rome", "slots": {"from": "Rome", "to": "Rome"}},
+        {
+            "text": "o\u0308 \u00f6 o\u0308",
+            "slots": {"x": "\u00f6", "y": "o\u0308", "z": "\u00f6"},
+        },
         {"text": "go", "slots": {}},
     ]
     assert contents(write(tmp_path, *rows)) == [
         ("fly to Rome or Oslo", [("city", "Rome"), ("city", "Oslo")], None),
         ("Rome to Rome", [("from", "Rome"), ("to", "Rome")], None),
+        ("o\u0308 \u00f6 o\u0308", [("x", "o\u0308"), ("y", "\u00f6"), ("z", "o\u0308")], None),
         ("go", [], None),
     ]
     for value, message in ((3, 'as "city", found 3'), ("Oslo", '"Oslo" is not in the text')):
