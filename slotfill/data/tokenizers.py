@@ -150,11 +150,10 @@ class Tokenizer:
         for edge in edges:
             first, last = offsets[bisect(offsets, (edge,)) - 1] if offsets else (edge, edge)
             is_suffix = edge in ends
-            # Never split a base character from its combining mark.
             if (
                 first < edge < last <= first + _MAX_SPLIT
                 and (last - edge if is_suffix else edge - first) <= _MAX_AFFIX
-                and _CHARACTER_CLASSES[ord(text[edge])] not in "mz"
+                and not _is_in_character(text, first, edge)
             ):
                 general, single = self._affix(text, first, edge, last, is_suffix)
                 (suffixes if is_suffix else prefixes)[general].add(single)
@@ -418,6 +417,17 @@ def _generalize(affixes: _AffixForms) -> set[Affix]:
         is_cased = side == "letter" and form.isalpha() and form.upper() != form
         learned |= single if is_cased and len(single) == 1 else {(side, form)}
     return learned
+
+
+def _is_in_character(text: str, start: int, cut: int) -> bool:
+    """Return whether `cut` divides what a reader sees as one character of a token at `start`.
+
+    As a letter and its marks, the halves of a flag, or emoji that are joined.
+    """
+    classes = text[start : cut + 1].translate(_CHARACTER_CLASSES)
+    before, after = classes[:-1], classes[-1]
+    halves = len(before) - len(before.rstrip("f"))
+    return after in "mz" or before.endswith("z") or (after == "f" and halves % 2 == 1)
 
 
 def _affix_class(char: str) -> str:

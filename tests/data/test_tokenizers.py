@@ -149,3 +149,23 @@ def test_affixes_one_by_one_are_split_in_linear_time(monkeypatch):
     tokenizer = Tokenizer("words", "NFC", [], [("letter", "b"), ("letter", "m" * 90)])
     assert len(tokenizer.tokenize("\u00e9" + "b" * 900).tokens) == 901
     assert len(counted) < 10 * 900
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("go \U0001f1f9\U0001f1fc\U0001f1f9\U0001f1fc", 4, 6),
+        ("go x\U0001f1f9\U0001f1fc", 3, 5),
+        ("go \U0001f468\u200d\U0001f469", 5, 6),
+        ("go cafe\u0301", 3, 7),
+    ],
+)
+def test_no_affix_is_learned_that_divides_a_character(text, start, end):
+    tokenizer = Tokenizer.fit("words", "NFC", [Example(text, spans=[Span("a", start, end)])])
+    assert not tokenizer.prefixes and not tokenizer.suffixes
+
+
+def test_flags_are_divided_from_each_other():
+    flag = "\U0001f1f9\U0001f1fc"
+    tokenizer = Tokenizer.fit("words", "NFC", [Example(f"to {flag}x", spans=[Span("a", 3, 5)])])
+    assert tokenizer.tokenize(f"to {flag}x").tokens == ["to", flag, "x"]
