@@ -147,8 +147,9 @@ def shorten_text(text: str, size: int = 40) -> str:
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return the end of a message on an unknown `word`: the nearest allowed word, and all."""
     names = sorted(allowed)
-    near = get_close_matches(str(word).lower(), names, n=1, cutoff=0.6)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    lowercased = {name.lower(): name for name in names}
+    near = get_close_matches(str(word).lower(), lowercased, n=1, cutoff=0.6)
+    hint = f"; did you mean '{lowercased[near[0]]}'?" if near else ""
     if near and len(names) > _MAX_ALLOWED:
         return hint
     return f"{hint} (allowed: {', '.join(names) or 'none'})"

@@ -282,12 +282,15 @@ class Tokenizer:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Tokenizer:
         """Return the tokenizer of `to_json`; raises ValueError if `data` is not its output."""
-        is_known = data["name"] in TOKENIZERS or data["name"].endswith(".py")
-        if not is_known or data["normalization"] not in NORMALIZATIONS:
-            raise ValueError(f"unknown tokenizer {data['name']!r}, {data['normalization']!r}")
+        name, normalization = data["name"], data["normalization"]
+        if name not in TOKENIZERS and not name.endswith(".py"):
+            raise ValueError(f"unknown tokenizer {name!r}{did_you_mean(name, TOKENIZERS)}")
+        if normalization not in NORMALIZATIONS:
+            hint = did_you_mean(normalization, NORMALIZATIONS)
+            raise ValueError(f"unknown tokenizer.normalization {normalization!r}{hint}")
         prefixes = [(side, form) for side, form in data["prefixes"]]
         suffixes = [(side, form) for side, form in data["suffixes"]]
-        return cls(data["name"], data["normalization"], prefixes, suffixes)
+        return cls(name, normalization, prefixes, suffixes)
 
 
 def _load_tokenizer(file: str) -> Any:

@@ -106,6 +106,27 @@ def test_unknown_tokenizer():
         Tokenizer("word")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "name",
+            "word",
+            r"unknown tokenizer 'word'; did you mean 'words'\? \(allowed: characters, ",
+        ),
+        (
+            "normalization",
+            "O",
+            r"unknown tokenizer.normalization 'O' \(allowed: NFC, NFKC, none\)$",
+        ),
+        ("normalization", "nfkc", "unknown tokenizer.normalization 'nfkc'; did you mean 'NFKC'"),
+    ],
+)
+def test_unknown_settings_of_a_stored_tokenizer(key, value, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Tokenizer.from_json(Tokenizer().to_json() | {key: value})
+
+
 def test_affixes_are_split_off_words_of_any_reasonable_length():
     tokenizer = Tokenizer(suffixes=[("letter", "s")])
     assert tokenizer.tokenize("s" * 1000).tokens == ["s"] * 1000
