@@ -308,6 +308,62 @@ def test_tokens_that_were_added_without_a_vector_are_unknown(tmp_path):
     assert indexer.index([["image"]])[0].tolist() == indexer.index([["🛫"]])[0].tolist()
 
 
+@pytest.mark.parametrize("restored", [False, True])
+def test_keys_of_other_tasks_are_ignored(restored, tmp_path):
+    """The library makes a table of labels, and its models may return a plain tuple."""
+    other = {"num_labels": 3000, "problem_type": "x", "return_dict": False}
+    vocab, part = make_vocab(), {"name": "transformer", "path": PATH}
+    if restored:
+        EMBEDDINGS.build(part, vocab)
+        vocab.resources[PATH]["config"] |= other | {"id2label": {"x": "y"}}
+        vocab = Vocab.from_json(json.dumps(vocab.to_json()).encode())
+    else:
+        part["path"] = str(
+            change_file(tmp_path, "config.json", lambda config: config.update(other))
+        )
+    network = EMBEDDINGS.build(part, vocab).network
+    assert network.config.num_labels == 2, "the default"
+
+
+def change_file(folder, name, change):
+    """Return a copy of the model in `folder` whose JSON file `name` was changed."""
+    copied = Path(shutil.copytree(PATH, folder / "changed"))
+    content = json.loads((copied / name).read_text())
+    change(content)
+    (copied / name).write_text(json.dumps(content))
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "problem"),
+    [
+        (
+            "config.json",
+            lambda config: config.update(num_hidden_layers=10**9),
+            "num_hidden_layers is 1,000,000,000; at most 1,000 is allowed",
+        ),
+        (
+            "config.json",
+            lambda config: config.update(hidden_act="geluu"),
+            "unknown hidden_act 'geluu'; did you mean 'gelu'? (allowed: gelu, gelu_10, ",
+        ),
+        (
+            "config.json",
+            lambda config: config.update(num_attention_heads=0),
+            "ZeroDivisionError: ",
+        ),
+        (
+            "tokenizer.json",
+            lambda tokenizer: tokenizer["model"]["vocab"].update(zz=2**32 - 1),
+            "its tokenizer has the id 4294967295 of 'zz', its model those up to 81",
+        ),
+    ],
+)
+def test_a_file_that_does_not_fit_is_one_line(name, change, problem, tmp_path):
+    folder = change_file(tmp_path, name, change)
+    assert refusal(folder).startswith(f"no model can be read from it ({problem}")
+
+
 def test_unknown_model_type_of_a_run():
     vocab = make_vocab()
     EMBEDDINGS.build({"name": "transformer", "path": PATH}, vocab)

@@ -375,7 +375,12 @@ UNIGRAM = {"type": "Unigram", "unk_id": None, "vocab": [["a", 0.0]], "byte_fallb
 @pytest.mark.parametrize(
     ("keys", "value", "problem"),
     [
-        (["tokenizer", "model", "vocab", "tai"], 500, "its tokenizer has the id 500, its model"),
+        (["tokenizer", "model", "vocab", "tai"], 500, "the id 500 of 'tai', its model those up to"),
+        (
+            ["tokenizer", "model", "vocab", "tai"],
+            2**32 - 1,
+            "the id 4294967295 of 'tai', its model",
+        ),
         (["tokenizer", "model", "vocab"], {"a": 1}, "Missing [UNK] token"),
         (["tokenizer", "model"], UNIGRAM, "`unk_id` is missing"),
         (["tokenizer", "post_processor"], PANICS, "its tokenizer has failed: "),
@@ -386,6 +391,16 @@ UNIGRAM = {"type": "Unigram", "unk_id": None, "vocab": [["a", 0.0]], "byte_fallb
         (["config", "max_position_embeddings"], 2, "its maximum length, 2, is too short"),
         (["config", "type_vocab_size"], 0, "cannot build"),
         (["config", "chunk_size_feed_forward"], 3, "multiple of the chunk size"),
+        (["config", "hidden_act"], "geluu", "(unknown hidden_act 'geluu'; did you mean 'gelu'?"),
+        (["config", "num_attention_heads"], 0, "(ZeroDivisionError: "),
+        (["config", "num_hidden_layers"], 10**9, "is 1,000,000,000; at most 1,000 is allowed"),
+        (
+            ["config", "attention_types"],
+            [[["local"], 10**9]],
+            "attention_types is 1,000,000,000; at",
+        ),
+        (["config", "block_repeats"], [1, 10**9], "1,000,000,000; at most 100 is allowed"),
+        (["config", "max_position_embeddings"], 10**9, "at most 16,777,216 is allowed"),
         (["config", "vocab_size"], 10, "its model those up to 9"),
         (["config", "vocab_size"], 10**12, "needs about"),
         (["config"], [1, 2], "config must be an object"),

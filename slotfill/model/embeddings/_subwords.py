@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from slotfill.errors import shorten_text
+
 MAX_CACHED_TOKENS = 65536
 """Number of distinct tokens whose subwords are cached."""
 
@@ -43,10 +45,8 @@ class SubwordIndexer:
             probed = [subword for token in PROBES for subword in self._encode(token)]
             subwords = self._encode("a") or [self._unknown]
             sentence = self._tokenizer.encode(["a"], is_pretokenized=True).ids
-            known = {*self._tokenizer.get_vocab(with_added_tokens=False).values()}
-            # A model may have no vectors of tokens that were added for other tasks.
-            known -= {*self._tokenizer.get_added_tokens_decoder()}
-        ids = {self._unknown, self._padding, *probed, *sentence, *known}
+            check_ids(self._tokenizer, num_ids)
+        ids = {self._unknown, self._padding, *probed, *sentence}
         if outside := [each for each in ids if not 0 <= each < num_ids]:
             raise ValueError(
                 f"its tokenizer has the id {outside[0]}, its model those up to {num_ids - 1}"
@@ -107,6 +107,18 @@ class SubwordIndexer:
             ids[row, : lengths[row]] = [*self._before, *subwords, *self._after]
             position_ids[row, len(self._before) : len(self._before) + len(positions)] = positions
         return ids, lengths, position_ids, np.zeros((len(batch), time), np.int64)
+
+
+def check_ids(tokenizer: Any, num_ids: int) -> None:
+    """Raise ValueError if a tokenizer has a subword without a vector in a model of `num_ids`."""
+    # A model may have no vectors of tokens that were added for other tasks.
+    added = tokenizer.get_added_tokens_decoder()
+    for subword, index in tokenizer.get_vocab(with_added_tokens=False).items():
+        if index >= num_ids and index not in added:
+            raise ValueError(
+                f"its tokenizer has the id {index} of {shorten_text(subword)!r}, its model those up"
+                f" to {num_ids - 1}"
+            )
 
 
 def _is_panic(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ Export: Not exported, since its vectors depend on the complete sentence.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError, UsageError, did_you_mean
 from slotfill.extras import required_for
 from slotfill.files import check_json
-from slotfill.model.embeddings._subwords import SubwordIndexer
+from slotfill.model.embeddings._subwords import SubwordIndexer, check_ids
 from slotfill.model.embeddings.base import Embedding
 from slotfill.model.layers import padding_mask
 
@@ -46,6 +47,23 @@ _LANGUAGE_MODELS = (
 """The mappings of transformers whose models read text."""
 
 _STORED_SHAPE = {"config": {}, "most": int, "unknown": int, "padding": int, "tokenizer": {}}
+
+_UNUSED = {
+    *("auto_map", "quantization_config"),  # Code, and packages that the library would execute.
+    *("num_labels", "id2label", "label2id", "problem_type"),  # Of a classifier.
+    *("return_dict", "use_return_dict"),
+}
+"""Keys of a config that an encoder has no use for; of labels the library would build a table."""
+
+_LIMITS = {
+    "(layers?|blocks|block_sizes|attention_types)$": 1000,
+    "(cycles|hash|hashes|iters|loops|passes|repeats)$": 100,
+    "positions?(_embeddings)?$": 2**24,
+}
+"""The maximum of counts, by the ends of their keys, that the library loops over or makes tables of.
+
+The other sizes of a config are those of weights, which are checked as they are allocated.
+"""
 
 _LOCAL_ONLY = Lock()
 
@@ -161,9 +179,49 @@ def _local_only() -> Iterator[Any]:
 def _from_run(transformers: Any, path: str, vocab: Vocab) -> Any:
     """Return the network of a stored config with random weights, which the run's then replace."""
     check_json(vocab.resources[path], _STORED_SHAPE)
-    data = vocab.resources[path]["config"]
-    config = _without_code(_find_class(transformers, data).from_dict(data))
-    return transformers.AutoModel.from_config(config, trust_remote_code=False)
+    config = _make_config(transformers, vocab.resources[path]["config"])
+    with _describe_unknown_activation(transformers, config):
+        return transformers.AutoModel.from_config(config, trust_remote_code=False)
+
+
+def _make_config(transformers: Any, data: dict[str, Any]) -> Any:
+    """Return the config of an encoder, without what names code; raises ValueError for others."""
+    config = _find_class(transformers, data).from_dict(_select_used(data))
+    # Either may name a repository of kernels; None is the library's choice for this machine.
+    config._attn_implementation = config._experts_implementation = None
+    return config
+
+
+def _select_used(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what an encoder uses of a config; raises ValueError if a count in it is too large."""
+    used = {key: value for key, value in data.items() if key not in _UNUSED}
+    for key, value in used.items():
+        for keys, limit in _LIMITS.items():
+            if re.search(keys, key, re.IGNORECASE) and (found := _maximum(value)) > limit:
+                raise ValueError(f"{key} is {found:,}; at most {limit:,} is allowed")
+        if isinstance(value, dict):
+            used[key] = _select_used(value)
+    return used
+
+
+def _maximum(value: Any) -> float:
+    """Return the largest number in nested lists."""
+    if isinstance(value, list):
+        return max(map(_maximum, value), default=0)
+    return value if isinstance(value, int | float) else 0
+
+
+@contextmanager
+def _describe_unknown_activation(transformers: Any, config: Any) -> Iterator[None]:
+    """Name the key of an activation that the library does not have."""
+    try:
+        yield
+    except KeyError:
+        known = transformers.activations.ACT2FN
+        for key, value in config.to_dict().items():
+            if "act" in key and isinstance(value, str) and value not in known:
+                raise ValueError(f"unknown {key} {value!r}{did_you_mean(value, known)}") from None
+        raise
 
 
 def _find_class(transformers: Any, data: dict[str, Any]) -> Any:
@@ -180,28 +238,19 @@ def _find_class(transformers: Any, data: dict[str, Any]) -> Any:
     raise ValueError(f"model_type {model_type!r} is not a language model that transformers has")
 
 
-def _without_code(config: Any) -> Any:
-    """Return `config` without what names code, or packages that the library would execute."""
-    for name in ("auto_map", "quantization_config"):
-        config.__dict__.pop(name, None)
-    # Either may name a repository of kernels; None is the library's choice for this machine.
-    config._attn_implementation = config._experts_implementation = None
-    return config
-
-
 def _read(transformers: Any, path: str, vocab: Vocab) -> Any:
     """Return the pretrained network, and store in `vocab` what a run needs to build it."""
     folder = str(_folder(path))
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     data, _ = transformers.PreTrainedConfig.get_config_dict(folder, local_files_only=True)
-    _find_class(transformers, data)
+    config = _make_config(transformers, data)
     if data.get("quantization_config"):
         raise ValueError("its weights are quantized; use those in floating point")
-    config = _without_code(transformers.AutoConfig.from_pretrained(folder, **options))
     try:
-        network, info = transformers.AutoModel.from_pretrained(
-            folder, config=config, use_safetensors=True, output_loading_info=True, **options
-        )
+        with _describe_unknown_activation(transformers, config):
+            network, info = transformers.AutoModel.from_pretrained(
+                folder, config=config, use_safetensors=True, output_loading_info=True, **options
+            )
     except RuntimeError as error:
         if "ignore_mismatched" in str(error):
             raise ValueError("its weights do not fit config.json") from None
@@ -210,6 +259,8 @@ def _read(transformers: Any, path: str, vocab: Vocab) -> Any:
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         folder, config=config, add_prefix_space=True, **options
     )
+    # Before it is written, for which the library lists every id that is not used.
+    check_ids(tokenizer.backend_tokenizer, len(network.get_input_embeddings().weight))
     file = json.loads(tokenizer.backend_tokenizer.to_str())
     # The library would initialize missing weights at random; the pooler is not used.
     if missing := sorted(name for name in info["missing_keys"] if not name.startswith("pooler.")):
@@ -266,8 +317,11 @@ def _find_cached(name: str) -> Path:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the start of an error message in one line."""
-    return shorten(str(error), 160, placeholder=" ...") or type(error).__name__
+    """Return the start of an error message in one line, with the kind of a terse one."""
+    message, kind = str(error), type(error).__name__
+    if isinstance(error, ArithmeticError | AttributeError | LookupError | TypeError):
+        message = f"{kind}: {message}"
+    return shorten(message, 500, placeholder=" ...") or kind
 
 
 def _max_positions(network: Any) -> int:
