@@ -22,7 +22,7 @@ def step():
     x.sum().backward()
 def page_faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
+    for _ in range(4):
         step()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 def median_page_faults():  # The heap grows in some rounds, but not in most.
