@@ -400,7 +400,7 @@ UNIGRAM = {"type": "Unigram", "unk_id": None, "vocab": [["a", 0.0]], "byte_fallb
             "attention_types is 1,000,000,000; at",
         ),
         (["config", "block_repeats"], [1, 10**9], "1,000,000,000; at most 100 is allowed"),
-        (["config", "max_position_embeddings"], 10**9, "at most 16,777,216 is allowed"),
+        (["config", "max_position_embeddings"], 10**9, "at most 1,048,576 is allowed"),
         (["config", "vocab_size"], 10, "its model those up to 9"),
         (["config", "vocab_size"], 10**12, "needs about"),
         (["config"], [1, 2], "config must be an object"),

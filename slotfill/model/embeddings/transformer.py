@@ -58,7 +58,7 @@ _UNUSED = {
 _LIMITS = {
     "(layers?|blocks|block_sizes|attention_types)$": 1000,
     "(cycles|hash|hashes|iters|loops|passes|repeats)$": 100,
-    "positions?(_embeddings)?$": 2**24,
+    "positions?(_embeddings)?$": 2**20,
 }
 """The maximum of counts, by the ends of their keys, that the library loops over or makes tables of.
 
