@@ -246,7 +246,7 @@ class RunFolder:
     def save_checkpoint(self, trainer: Trainer) -> None:
         """Save the state of `trainer` in one file, from which it continues bit for bit."""
         tensors, notes = trainer.state_dict()
-        notes |= {f"sentences.{name}": checksum for name, checksum in trainer.checksums.items()}
+        notes |= trainer.checksums
         write_in_folder(self.partial / _STATE, _add_checksum(_serialize(tensors, notes)))
 
     def load_checkpoint(self, trainer: Trainer) -> None:
@@ -261,11 +261,11 @@ class RunFolder:
             )
         is_same_vocab = render_vocab(trainer.vocab.to_json()).encode() == self._read("vocab.json")
         for name, checksum in trainer.checksums.items():
-            saved = notes.pop(f"sentences.{name}", checksum)  # Of older versions there is none.
-            if saved != checksum or (name == "training" and not is_same_vocab):
+            saved = notes.pop(name, checksum)  # Of older versions there is none.
+            if saved != checksum or (name == "training sentences" and not is_same_vocab):
                 raise RunError(
-                    f"{self.source}: the {name} sentences have changed since; restore them, or"
-                    " train again with another --out"
+                    f"{self.source}: the {name} have changed since; restore them, or train"
+                    " again with another --out"
                 )
         try:
             trainer.load_state_dict(tensors, notes)

@@ -302,6 +302,8 @@ def train(
             on_finding,
             tokenizer,
         )
+        if teachers:
+            trainer.checksums["teachers"] = " ".join(teacher["sha256"] for teacher in teachers)
         for name in sorted(trainer.vocab.unlabelled_slots):
             on_finding(f"no training sentence has the slot '{name}'; predicted from its name")
         read = [split for split in splits if split != "test"]

@@ -438,9 +438,9 @@ class Trainer:
 
     @cached_property
     def checksums(self) -> dict[str, str]:
-        """Those of the sentences by what they are for, which a resumed training must have too."""
+        """Checksums of what a resumed training must have too: sentences, by what they are for."""
         lists = {"training": self.sentences, "validation": self.valid, "unlabelled": self.text}
-        return {name: hash_sentences(sentences) for name, sentences in lists.items()}
+        return {f"{name} sentences": hash_sentences(rows) for name, rows in lists.items()}
 
     def state_dict(self) -> tuple[Tensors, dict[str, str]]:
         """Return all that the next epochs depend on: tensors by name, and the history as JSON."""

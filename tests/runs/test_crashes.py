@@ -85,7 +85,7 @@ class Trainer:
     def __init__(self, run, name):
         self.vocab = run.vocab
         self.name = name
-        self.checksums = {"training": "of some sentences"}
+        self.checksums = {"training sentences": "of some sentences"}
 
     def state_dict(self):
         return {"weight": torch.ones(2)}, {"name": self.name}

@@ -749,6 +749,16 @@ def test_damaged_checkpoint_is_reported_and_not_changed(damage, message, desk, c
     assert (Path("a.partial") / "checkpoint" / "state.safetensors").exists()
 
 
+def test_a_run_whose_teacher_has_changed_is_not_resumed(desk, trained):
+    shutil.copytree(trained, "teacher")
+    stopped(tiny("distil.teachers=[teacher]"), "a", after=1)
+    shutil.rmtree("teacher")
+    quietly(tiny("train.seed=9"), RunFolder(Path("teacher")))
+    folder = RunFolder(Path("a"), resume=True)
+    with pytest.raises(RunError, match="the teachers have changed since; restore them, or train"):
+        quietly(folder.config, folder)
+
+
 def test_after_an_error_a_changed_config_applies(desk, cli):
     def fail(epoch):
         raise RunError("the loss became nan")
