@@ -253,10 +253,11 @@ class Tokenizer:
         Texts of one form have as many characters when they are decomposed.
         """
         known = self._sizes(is_suffix)
+        longest = max(known, default=0)
         sizes, decomposed = [], 0
         for size, character in enumerate(reversed(token) if is_suffix else token, 1):
             decomposed += self._decomposed_size(character)
-            if decomposed > max(known, default=0):
+            if decomposed > longest:
                 break
             if decomposed in known:
                 sizes.append(size)
