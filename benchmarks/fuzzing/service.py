@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,10 @@ class _Transport(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
 
-def connect(run: Path) -> Callable[[bytes, Path], None]:
-    """Return what sends its bytes to the service of `run`, and checks the answers."""
+def open_service(app: FastAPI) -> Callable[[bytes], bytes]:
+    """Return what sends bytes over a new connection, and returns the bytes of the answers."""
     loop = asyncio.new_event_loop()
-    config = uvicorn.Config(
-        make_app(run), http=Protocol, ws="none", log_config=None, access_log=False
-    )
+    config = uvicorn.Config(app, http=Protocol, ws="none", log_config=None, access_log=False)
     config.load()
 
     async def exchange(data: bytes) -> bytes:
@@ -132,13 +131,56 @@ def connect(run: Path) -> Callable[[bytes, Path], None]:
             assert not late, "a request without a client does not end"
         return bytes(transport.sent)
 
+    return lambda data: loop.run_until_complete(exchange(data))
+
+
+def connect(run: Path) -> Callable[[bytes, Path], None]:
+    """Return what sends its bytes to the service of `run`, and checks the answers."""
+    exchange = open_service(make_app(run))
+
     def send(data: bytes, _: Path) -> None:
         if len(data) % 2:  # Mutations seldom leave the length of a body right.
             head, end, body = data.partition(b"\r\n\r\n")
             data = re.sub(rb"(Content-Length:) \d+", rb"\1 %d" % len(body), head) + end + body
-        check_answers(loop.run_until_complete(exchange(data)))
+        check_answers(exchange(data))
 
     return send
+
+
+def open_session(app: FastAPI) -> Any:
+    """Return a session of requests whose requests the service answers in this process."""
+    from requests import PreparedRequest, Response, Session
+    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPResponse
+
+    exchange = open_service(app)
+
+    class Adapter(HTTPAdapter):
+        def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
+            lines = [
+                f"{request.method} {request.path_url} HTTP/1.1",
+                "Host: localhost",
+                *(f"{name}: {value}" for name, value in request.headers.items()),
+            ]
+            body = request.body or b""
+            content = body.encode() if isinstance(body, str) else body
+            sent = exchange("\r\n".join([*lines, "", ""]).encode("latin-1") + content)
+            check_answers(sent)
+            head, _, answer = sent.partition(b"\r\n\r\n")
+            status, *headers = head.decode("latin-1").split("\r\n")
+            raw = HTTPResponse(
+                BytesIO(answer),
+                dict(line.split(": ", 1) for line in headers),
+                int(status.split()[1]),
+                preload_content=False,
+                request_method=request.method,
+            )
+            return self.build_response(request, raw)
+
+    session = Session()
+    session.trust_env = False
+    session.mount("http://", Adapter())
+    return session
 
 
 def ask_by_description(run: Path) -> Callable[[bytes, Path], None]:
@@ -155,7 +197,9 @@ def ask_by_description(run: Path) -> Callable[[bytes, Path], None]:
     from schemathesis.generation import GenerationMode
     from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-    description = schemathesis.openapi.from_asgi("/openapi.json", make_app(run))
+    app = make_app(run)
+    session = open_session(app)
+    description = schemathesis.openapi.from_dict(app.openapi())
     operations = description.exclude(path_regex="inspect$")
     predict = description.include(path_regex="^/runs/.*predict$")
     place = {"name": run.name}
@@ -170,7 +214,9 @@ def ask_by_description(run: Path) -> Callable[[bytes, Path], None]:
     @given(st.one_of(requests))
     def ask(case: Any) -> None:
         try:
-            case.call_and_validate(excluded_checks=[positive_data_acceptance])
+            case.call_and_validate(
+                "http://localhost", session, excluded_checks=[positive_data_acceptance]
+            )
         except FailureGroup as group:
             (first, *_) = group.exceptions
             title = first.title if isinstance(first, Failure) else repr(first)
