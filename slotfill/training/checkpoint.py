@@ -1,15 +1,19 @@
-"""What a checkpoint holds besides tensors, validated: it may be of a stranger, or damaged."""
+"""What a checkpoint holds, checked: it may be of a stranger, or damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from pydantic import BaseModel, Json, ValidationError
 from torch import Tensor
 
-from slotfill.data.sentence import Confidence, Slot
+from slotfill.data.sentence import Confidence, Sentence, Slot, intent_names
+from slotfill.data.vocab import Vocab
 from slotfill.training.progress import Count, EpochMetrics, Seconds
+
+Tensors = dict[str, Tensor]
 
 
 @dataclass(slots=True)
@@ -62,3 +66,41 @@ def check_fits(group: str, tensors: Mapping[str, Tensor], needed: Mapping[str, T
         )
         if found != expected:
             raise ValueError(f"{group}/{name} is {found}, but must be {expected}")
+
+
+def get_random_state() -> Tensors:
+    """Return the state of the random numbers of this process."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor]) -> None:
+    """Continue with the random numbers that follow `state`."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def check_random_states(groups: Mapping[str, Tensors]) -> None:
+    """Raise ValueError unless "random" and each "random.RANK" of a checkpoint can be restored."""
+    own = get_random_state()
+    for group in {"random", *(name for name in groups if name.startswith("random."))}:
+        state = {name: each for name, each in groups.get(group, {}).items() if name in own}
+        # One that another kind of device has written has not all of them.
+        check_fits(group, state, {name: own[name] for name in {"cpu", *state}})
+
+
+def check_labels(sentences: Iterable[Sentence], vocab: Vocab) -> None:
+    """Raise ValueError if predicted sentences have labels that no model of `vocab` can predict."""
+    names, intents = {*vocab.slot_names}, {*vocab.intents}
+    for sentence in sentences:
+        end = 0
+        for slot in sentence.slots or ():
+            is_there = end <= slot.start < slot.end <= len(sentence.tokens)
+            if slot.name not in names or not is_there:
+                raise ValueError(f"predicted: {slot} is no slot of '{sentence.text}'")
+            end = slot.end
+        if not intents.issuperset(intent_names(sentence.intent)):
+            raise ValueError(f"predicted: the intent {sentence.intent!r} is not known")

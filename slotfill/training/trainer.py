@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -19,41 +19,37 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from slotfill.config.models import TrainConfig
-from slotfill.data.sentence import Sentence, hash_sentences, intent_names
+from slotfill.data.sentence import Sentence, hash_sentences
 from slotfill.data.splits import ranks_epochs
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, RunError
 from slotfill.evaluation.calibration import fit_calibration
 from slotfill.inference.tagging import predict
-from slotfill.model.cells.base import Cell
 from slotfill.model.ensemble import Model
 from slotfill.model.generators.base import Generator
 from slotfill.model.taggers.base import Tagger
 from slotfill.training.batches import Shard, TrainingBatches, labelled_batches
-from slotfill.training.checkpoint import Begun, CheckpointNotes, check_fits
+from slotfill.training.checkpoint import (
+    Begun,
+    CheckpointNotes,
+    Tensors,
+    check_fits,
+    check_labels,
+    check_random_states,
+    get_random_state,
+    set_random_state,
+)
 from slotfill.training.data_parallel import Workers, shard_loss, trainable_parameters
 from slotfill.training.defaults import resolve_budget
 from slotfill.training.distillation import SoftTarget
 from slotfill.training.ema import ema_decay
+from slotfill.training.first_step import check_first_step
 from slotfill.training.optimizer import build_optimizer, lr_factor
 from slotfill.training.progress import EpochMetrics, Progress, Report
 from slotfill.training.sparse import find_sparse_tables
 
-Tensors = dict[str, Tensor]
-
 _MIN_INTERVAL = 50
 """Checkpoints within an epoch have at least so many times the time between them that one takes."""
-
-_HUGE = 1e6
-"""What no output of a part is near before training, in absolute terms."""
-
-_PARTS = (
-    ("embedding", "embeddings"),
-    ("encoder", "encoders"),
-    ("intent", "intent"),
-    ("tagger", "tagger"),
-)
-"""The keys of the parts of a network in the order of computation, each with its attribute."""
 
 Weights = tuple[Tensor, ...] | list[Tensor]
 
@@ -174,7 +170,7 @@ class Trainer:
         self.model.train()
         rank = self.workers.rank
         if begun.steps and 0 < rank < len(self.random_states):
-            _set_random_state(self.random_states[rank])
+            set_random_state(self.random_states[rank])
         elif rank > 0:
             seed = np.random.SeedSequence((self.config.seed, epoch, rank)).generate_state(1)[0]
             torch.manual_seed(int(seed))
@@ -199,7 +195,7 @@ class Trainer:
             tokens += shard.tokens
             reads = self.on_cpu or done % LOSS_SYNC_INTERVAL == 1
             if self.steps_done == 0 and rank == 0:
-                self._check_first_step(loss, shard)
+                check_first_step(self.model, loss, shard, self.config.precision)
             if reads:
                 self._check_finite(f"the loss became {loss:g} in step {self.steps_done + 1}", loss)
                 running_loss = float(total_loss) / sentences
@@ -220,7 +216,7 @@ class Trainer:
             seconds = time.perf_counter() - start
             report(self._progress(epoch, done, running_loss, tokens / seconds, seconds / done))
             if reads and is_due and done < self.steps:
-                self.random_states = self.workers.gather(_random_state())
+                self.random_states = self.workers.gather(get_random_state())
                 if rank == 0:
                     totals = float(total_loss), float(total_kl), float(total_norm)
                     self.begun = Begun(done, *totals, tokens, sentences, seconds)
@@ -379,55 +375,6 @@ class Trainer:
                 + (f" train.gradient_clip ({clip})" if clip else " set train.gradient_clip=5")
             )
 
-    def _check_first_step(self, loss: Tensor, shard: Shard) -> None:
-        """Raise RunError if the loss or a gradient is not a number before any weight is changed."""
-        keys: Iterable[str] = ()
-        if not bool(loss.isfinite()):
-            what = f"the loss became {loss:g}"
-            if shard.batch is not None:
-                keys = self._find_huge(shard)
-        else:
-            weights = self.model.named_parameters()
-            names = [
-                name
-                for name, weight in weights
-                if weight.grad is not None and bool(weight.grad.isnan().any())
-            ]
-            if not names:
-                return
-            what = "a gradient became nan"
-            # It passes from the part where it arises to those before.
-            keys = (key for key, m in reversed(_PARTS) if any(f"{m}." in name for name in names))
-        key = next(iter(keys), "generator" if isinstance(self.model, Generator) else "tagger")
-        if key == "encoder" and any(isinstance(part, Cell) for part in self.model.modules()):
-            key = "encoder and encoder.cell"
-        raise RunError(
-            f"{what} in step 1, before any weight was changed: see the options of {key}, which make"
-            " numbers too large"
-        )
-
-    def _find_huge(self, shard: Shard) -> list[str]:
-        """Return the keys of the parts whose output is huge or not finite, in order.
-
-        A huge one overflows in a later part.
-        """
-        found: list[str] = []
-
-        def note(key: str, outputs: Any) -> None:
-            tensors = outputs if isinstance(outputs, tuple) else (outputs,)
-            if not all(bool((each.abs() < _HUGE).all()) for each in tensors):
-                found.append(key)
-
-        for member in self.model.members:
-            for key, name in _PARTS:
-                part = getattr(member, name)
-                for module in part if isinstance(part, nn.ModuleList) else [part]:
-                    if module is not None:
-                        module.register_forward_hook(lambda _, __, out, key=key: note(key, out))
-        with torch.no_grad():
-            shard_loss(self.model, shard, self.config.precision)
-        return found
-
     def _progress(
         self, epoch: int, done: int, loss: float, speed: float, seconds_per_step: float
     ) -> Progress:
@@ -449,7 +396,7 @@ class Trainer:
             "model": model,
             # All but frozen pretrained vectors.
             "best": {k: t for k, t in self.best_weights.items() if not torch.equal(t, model[k])},
-            "random": _random_state(),
+            "random": get_random_state(),
         }
         for rank, state in enumerate(self.random_states[1:], start=1):
             groups[f"random.{rank}"] = state
@@ -497,7 +444,7 @@ class Trainer:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
         for index, table in enumerate(self.tables):
             table.load_state_dict(groups[f"table.{index}"])
-        _set_random_state(groups["random"])
+        set_random_state(groups["random"])
         names = ("random", *(f"random.{rank}" for rank in range(1, len(groups))))
         self.random_states = [groups[name] for name in names if name in groups]
         self.history = notes.history
@@ -508,7 +455,7 @@ class Trainer:
             replace(sentence, slots=slots, intent=intent, confidence=confidence)
             for sentence, (slots, intent, confidence) in zip(self.text, labels, strict=bool(labels))
         ]
-        self._check_labels(predicted)
+        check_labels(predicted, self.vocab)
         self.start_round(notes.round, predicted)
         if notes.steps == self.steps:  # Otherwise the config was changed.
             if notes.begun.steps >= self.steps:
@@ -521,7 +468,7 @@ class Trainer:
 
         torch does not look at those of an optimizer, and then reads beyond their ends.
         """
-        model, random = self.model.state_dict(), _random_state()
+        model = self.model.state_dict()
         best = groups.get("best", {})
         needed: dict[str, Mapping[str, Tensor]] = {"model": model}
         needed["best"] = {name: model[name] for name in best if name in model}
@@ -539,34 +486,4 @@ class Trainer:
                 }
         for group, like in needed.items():
             check_fits(group, groups.get(group, {}), like)
-        for group in {"random", *(name for name in groups if name.startswith("random."))}:
-            state = {name: each for name, each in groups.get(group, {}).items() if name in random}
-            # One that another kind of device has written has not all of them.
-            check_fits(group, state, {name: random[name] for name in {"cpu", *state}})
-
-    def _check_labels(self, sentences: Iterable[Sentence]) -> None:
-        """Raise ValueError if predicted sentences have labels that none of this model can have."""
-        names, intents = {*self.vocab.slot_names}, {*self.vocab.intents}
-        for sentence in sentences:
-            end = 0
-            for slot in sentence.slots or ():
-                is_there = end <= slot.start < slot.end <= len(sentence.tokens)
-                if slot.name not in names or not is_there:
-                    raise ValueError(f"predicted: {slot} is no slot of '{sentence.text}'")
-                end = slot.end
-            if not intents.issuperset(intent_names(sentence.intent)):
-                raise ValueError(f"predicted: the intent {sentence.intent!r} is not known")
-
-
-def _random_state() -> Tensors:
-    """Return the state of the random numbers of this process."""
-    state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def _set_random_state(state: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+        check_random_states(groups)
