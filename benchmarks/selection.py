@@ -27,7 +27,8 @@ from slotfill.config.models import Config, DataConfig, TrainConfig
 from slotfill.data.batching import make_batch
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
-from slotfill.data.splits import draw_holdout, read_split
+from slotfill.data.splits import read_split
+from slotfill.data.stratification import draw_holdout
 from slotfill.data.vocab import Vocab
 from slotfill.evaluation.metrics import slot_f1
 from slotfill.inference.tagging import predict

@@ -241,7 +241,7 @@ def split(
     Slots and intents are spread evenly, and sentences with the same text are kept together.
     """
     from slotfill.data.convert import describe_issues
-    from slotfill.data.splits import split_file
+    from slotfill.data.split_file import split_file
 
     with spooled(STANDARD_INPUT) if str(source) == "-" else nullcontext(source) as source:
         sizes, losses = split_file(

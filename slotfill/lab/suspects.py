@@ -21,7 +21,8 @@ import numpy as np
 
 from slotfill.config.models import DataConfig
 from slotfill.data.sentence import Sentence, Slot, intent_names
-from slotfill.data.splits import draw_folds, read_split
+from slotfill.data.splits import read_split
+from slotfill.data.stratification import draw_folds
 from slotfill.evaluation.errors import SlotPair
 from slotfill.inference.confidence import intent_confidences, slot_probabilities
 from slotfill.inference.tagging import predict, tag_batches

@@ -15,13 +15,13 @@ from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.split_findings import check_splits
 from slotfill.data.splits import (
     MIN_VALID_LABELS,
-    draw_holdout,
     evaluation_split,
     holdout_share,
     ranks_epochs,
     read_split,
     split_names,
 )
+from slotfill.data.stratification import draw_holdout
 from slotfill.errors import DataError, UsageError
 
 

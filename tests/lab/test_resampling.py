@@ -16,7 +16,7 @@ from conftest import write_config
 
 from slotfill.data.corpus import read_sentences
 from slotfill.data.sentence import Sentence, Slot
-from slotfill.data.splits import draw_folds, draw_subset
+from slotfill.data.stratification import draw_folds, draw_subset
 from slotfill.evaluation.metrics import compute_f1
 from slotfill.lab.compare.learning_curve import fit_doubling
 from slotfill.lab.compare.significance import mean_f1

@@ -13,7 +13,8 @@ from pathlib import Path
 from slotfill.config.models import DataConfig
 from slotfill.data.corpus import read_sentences, write_sentences
 from slotfill.data.sentence import Sentence
-from slotfill.data.splits import draw_folds, draw_subset, split_path
+from slotfill.data.splits import split_path
+from slotfill.data.stratification import draw_folds, draw_subset
 from slotfill.errors import UsageError
 
 
