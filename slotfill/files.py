@@ -1,4 +1,4 @@
-"""Files: text read line by line, and files written completely or not at all."""
+"""Files: opened to be read, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,49 +11,16 @@ import re
 import shutil
 import stat
 import sys
-from codecs import getincrementaldecoder
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from io import BytesIO
 from itertools import count, repeat
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
-from slotfill.errors import DataError, UsageError, format_count
-
-EncodingErrors = Literal["strict", "replace", "skip"]
-"""What becomes of lines that are not UTF-8; replaced characters become U+FFFD."""
-
-_UTF8_HINT = "save it as UTF-8, e.g. iconv -t utf-8 -f"
-_BYTE_ORDER_MARKS = {  # The first mark of UTF-32 begins with one of UTF-16.
-    "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
-    "UTF-16": (b"\xff\xfe", b"\xfe\xff"),
-}
-_BINARY_FILES = {
-    b"\x1f\x8b": "compressed by gzip, not text; unpack it first",
-    b"BZh": "compressed by bzip2, not text; unpack it first",
-    b"\xfd7zXZ": "compressed by xz, not text; unpack it first",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd, not text; unpack it first",
-    b"PK\x03\x04": "a zip file or a spreadsheet, not text; unpack it, or save it as CSV",
-    b"PAR1": "Parquet, not text; save it as a .parquet file",
-    b"ARROW1": "Arrow, not text; save it as an .arrow file",
-    b"x\x9c": "compressed by zlib, not text; if it is of spaCy, save it as a .spacy file",
-    b"%PDF": "PDF, not text",
-}
-"""What a file is by its first bytes."""
-_CONTROLS = re.compile(rb"[^\t\x20-\x7e]|^%PDF-")
-_EAST_ASIAN_ENCODINGS = {
-    "euc-kr": rb"[\xb0-\xc8].",
-    "euc-jp": rb"[\xa4\xa5\xb0-\xcf].",
-    "gb18030": rb"[\xb0-\xd7][\xa1-\xfe]",
-    "big5": rb"[\xa4-\xc6].",
-    "shift_jis": rb"[\x82\x83\x88-\x97].",
-}
-"""The bytes of common letters in each encoding: kana, hangul, the first level of ideographs."""
-
-_SAMPLE_SIZE = 1_000_000
-"""Bytes from which an encoding is guessed."""
+from slotfill.errors import DataError, UsageError
+from slotfill.text_lines import EncodingErrors, decode_lines
 
 STANDARD_INPUT = Path("standard input")
 """The standard input, as a path that `read_lines` reads and messages name."""
@@ -62,10 +29,6 @@ _spooled: dict[Path, bytes] = {}
 """What has been read of standard input and of pipes, while it is kept."""
 
 logger = logging.getLogger(__name__)
-
-
-class LineTooLongError(DataError):
-    """A line has more characters than are read."""
 
 
 def read_lines(
@@ -118,134 +81,6 @@ def spooled(path: Path) -> Iterator[Path]:
         yield again
     finally:
         del _spooled[again]
-
-
-def decode_lines(
-    file: BinaryIO,
-    name: str,
-    errors: EncodingErrors = "strict",
-    max_characters: int | None = None,
-) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of each line of an open UTF-8 file called `name`.
-
-    A byte-order mark is dropped. Lines end in LF or CRLF, or in CR if the file has no LF. Lines
-    that are not UTF-8 are logged if `errors` is "replace" or "skip". A line of more than
-    `max_characters` is not read to its end, which may never come.
-
-    Raises:
-        LineTooLongError: A line has more than `max_characters`.
-        DataError: The file is not text, it mixes line ends, or it is not UTF-8 if `errors` is
-            "strict".
-    """
-    undecodable = 0
-    max_bytes = None if max_characters is None else 4 * max_characters + 4
-    lines = file if max_bytes is None else _cut_lines(file, max_bytes)
-    for number, line in enumerate(_split_lines(lines), 1):
-        is_cut = max_bytes is not None and len(line) > max_bytes
-        if number == 1:
-            for encoding, marks in _BYTE_ORDER_MARKS.items():
-                if line.startswith(marks):
-                    hint = f"{_UTF8_HINT} {encoding.lower()}"
-                    raise DataError(f"{name}:1: {encoding}, not UTF-8; {hint}")
-            for mark, what in _BINARY_FILES.items():
-                if line.startswith(mark) and _CONTROLS.search(line):
-                    raise DataError(f"{name}: {what}")
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if b"\r" in line:
-            raise DataError(
-                f"{name}:{number}: a CR at column {line.index(13) + 1}, though lines end in LF;"
-                " replace it by LF or a space"
-            )
-        if b"\0" in line:
-            raise DataError(
-                f"{name}:{number}: a NUL byte at column {line.index(0) + 1}; not a text file"
-            )
-        try:
-            # The last character of a line that is cut may be incomplete.
-            text = getincrementaldecoder("utf-8")().decode(line) if is_cut else line.decode()
-        except UnicodeDecodeError as error:
-            column = len(line[: error.start].decode()) + 1
-            byte = f"byte 0x{line[error.start]:02x}"
-            message = f"{name}:{number}: not UTF-8 ({byte} at column {column})"
-            if errors == "strict":
-                raise DataError(f"{message}; {_encoding_hint(_sample(file, line))}") from None
-            undecodable += 1
-            logger.warning("%s; %s", message, "replaced" if errors == "replace" else "skipped")
-            if errors == "skip":
-                continue
-            text = line.decode(errors="replace")
-        if max_characters is not None and len(text) > max_characters:
-            problem = f"a line of more than {max_characters:,} characters; give one sentence a line"
-            raise LineTooLongError(f"{name}:{number}: {problem}")
-        yield number, text
-    if undecodable:
-        verb = "is" if undecodable == 1 else "are"
-        logger.warning("%s: %s %s not UTF-8", name, format_count(undecodable, "line"), verb)
-
-
-def _split_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield `lines` of a file without line ends; they end in CR if there is no LF."""
-    for number, line in enumerate(lines):
-        if number == 0 and not line.endswith(b"\n"):
-            yield from line.removesuffix(b"\r").split(b"\r")
-        else:
-            yield line.removesuffix(b"\n").removesuffix(b"\r")
-
-
-def _cut_lines(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
-    """Yield the lines of `file` that end in LF, of a longer one only `max_bytes` and one more."""
-    is_first = True
-    while line := file.readline(max_bytes + 1):
-        is_cut = len(line) > max_bytes and not line.endswith(b"\n")
-        if is_cut and is_first and b"\r" in line[:-1]:  # All lines may end in CR.
-            line, is_cut = line + file.readline(), False
-        yield line
-        is_first = False
-        while is_cut:
-            line = file.readline(max_bytes)
-            is_cut = line != b"" and not line.endswith(b"\n")
-
-
-def _sample(file: BinaryIO, line: bytes) -> bytes:
-    """Return the beginning of `file`, or `line` if what was read of it is gone."""
-    if not file.seekable():
-        return line[:_SAMPLE_SIZE]
-    file.seek(0)
-    return file.read(_SAMPLE_SIZE)
-
-
-def _encoding_hint(content: bytes) -> str:
-    """Return how a file that is not UTF-8 is corrected: its likely encodings, the best first."""
-    text = content.decode(errors="replace")
-    not_utf8 = text.count("\ufffd")
-    if sum(character > "\x7f" for character in text) > 2 * not_utf8:
-        return "the rest of the file is UTF-8; correct the line"
-    scores = {name: _measure_common_letters(content, name) for name in _EAST_ASIAN_ENCODINGS}
-    best = max(scores.values())
-    # In Latin text, a letter that is not ASCII has ASCII around it, and no byte is a control.
-    runs = re.findall(rb"[\x80-\xff]+", content)
-    latin = [run for run in runs if re.fullmatch(rb"[\xc0-\xff]", run)]
-    if len(latin) > len(runs) / 2 and not re.search(rb"[\x80-\x9f]", content):
-        names = ["latin1"]
-    else:
-        likely = [name for name, score in scores.items() if score > max(0.7, best - 0.1)]
-        names = sorted(likely, key=lambda name: -scores[name])
-    if len(names) == 1:
-        return f"{_UTF8_HINT} {names[0]}"
-    return f"{_UTF8_HINT} ENCODING" + (f" (perhaps {' or '.join(names)})" if names else "")
-
-
-def _measure_common_letters(content: bytes, encoding: str) -> float:
-    """Return the share of common letters among those that are not ASCII; 0 if it cannot decode."""
-    try:  # The last character may be incomplete.
-        text = getincrementaldecoder(encoding)().decode(content)
-    except UnicodeDecodeError:
-        return 0.0
-    letters = [letter for letter in text if letter > "\x7f" and letter.isalpha()]
-    common = re.compile(_EAST_ASIAN_ENCODINGS[encoding], re.DOTALL)
-    return sum(bool(common.fullmatch(each.encode(encoding))) for each in letters) / max(
-        1, len(letters)
-    )
 
 
 def shorten_path(path: str) -> Path:

@@ -11,13 +11,12 @@ import pytest
 
 from slotfill.errors import DataError, UsageError
 from slotfill.files import (
-    LineTooLongError,
     check_new_file,
-    decode_lines,
     read_lines,
     write_atomically,
     write_in_folder,
 )
+from slotfill.text_lines import LineTooLongError, decode_lines
 
 
 def test_existing_files_are_kept_without_force(tmp_path):

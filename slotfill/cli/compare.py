@@ -368,7 +368,7 @@ def diff(
     Compares two runs, or two files of predictions by any tool, with the significance test of
     compare.
     """
-    from slotfill.cli import display
+    from slotfill.cli.highlight import print_diff
     from slotfill.lab import diff as diffing
     from slotfill.runs.evaluate import name_sentences
     from slotfill.runs.load import load_run
@@ -390,4 +390,4 @@ def diff(
     if as_json:
         write_json(dict(zip("ab", systems, strict=True)) | difference.to_json(), indent=1)
     else:
-        display.print_diff(difference, name, systems, limit)
+        print_diff(difference, name, systems, limit)

@@ -23,7 +23,8 @@ from slotfill.cli.app import (
 )
 from slotfill.cli.output import echo, echo_errors, write_data
 from slotfill.errors import DataError, UsageError, did_you_mean, format_count, limit_messages
-from slotfill.files import STANDARD_INPUT, EncodingErrors
+from slotfill.files import STANDARD_INPUT
+from slotfill.text_lines import EncodingErrors
 
 if TYPE_CHECKING:
     from slotfill.data.sentence import Example
@@ -243,10 +244,10 @@ def predict(
         _read_texts(path, input_format, predictor.run.scheme, encoding_errors)
     )
     if on_terminal:
-        from slotfill.cli import display
+        from slotfill.cli.highlight import print_highlighted
 
         for group in predictor.stream(texts):
-            display.print_highlighted(group, predictor.run.vocab.slot_names)
+            print_highlighted(group, predictor.run.vocab.slot_names)
         return
     with renderer as render:
         for chunk in render(texts):

@@ -28,13 +28,13 @@ from slotfill.data.tokenizers import Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.files import (
     STANDARD_INPUT,
-    EncodingErrors,
     is_special_file,
     read_lines,
     refuse_special_file,
     spooled,
     temporary_path,
 )
+from slotfill.text_lines import EncodingErrors
 
 _CHUNK = 200
 """Sentences that are in memory at once while they are stored on disk."""

@@ -20,7 +20,7 @@ from slotfill.data.schemes import SCHEMES
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.tokenizers import TOKENIZERS, Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError
-from slotfill.files import decode_lines
+from slotfill.text_lines import decode_lines
 
 EXAMPLES = settings(max_examples=15, derandomize=True)
 # No surrogates, which UTF-8 cannot hold, and no NUL, which no text file holds. A line that is empty

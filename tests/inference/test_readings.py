@@ -14,7 +14,7 @@ import pytest
 from test_confidence import TRANSITIONS, sequence_probabilities, slot_names
 
 import slotfill
-from slotfill.cli import display
+from slotfill.cli.highlight import print_highlighted
 from slotfill.data.schemes import SCHEMES, TagDecoder, all_tags
 from slotfill.inference.confidence import in_domain_score, intent_probabilities
 from slotfill.inference.decoding import Hypotheses, Scores
@@ -147,7 +147,7 @@ def test_an_empty_text_has_one_empty_reading(trained):
 
 def test_readings_on_a_terminal_are_one_a_line(trained, capsys):
     predictor = Predictor.load(trained, nbest=2)
-    display.print_highlighted(predictor.tag(["arrive Oslo"]), ["destination", "origin"])
+    print_highlighted(predictor.tag(["arrive Oslo"]), ["destination", "origin"])
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("arrive Oslo destination") and float(first[:6]) > float(second[:6]) > 0
 

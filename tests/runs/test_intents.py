@@ -14,7 +14,7 @@ from conftest import CITIES, write_config
 from safetensors.numpy import load_file
 
 import slotfill
-from slotfill.cli.display import highlight
+from slotfill.cli.highlight import highlight
 from slotfill.data.corpus import read_sentences, write_sentences
 
 SHAPES = (

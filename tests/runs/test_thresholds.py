@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import slotfill
-from slotfill.cli.display import highlight
+from slotfill.cli.highlight import highlight
 from slotfill.errors import UsageError
 from slotfill.evaluation.thresholds import find_threshold, score_thresholds
 from slotfill.inference.calibration import Calibration

@@ -10,7 +10,7 @@ from typing import Literal
 
 from rich.text import Text
 
-from slotfill.cli.display import COLOURS
+from slotfill.cli.highlight import COLOURS
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.errors import escape
 

@@ -44,7 +44,8 @@ from slotfill.data.offsets import normal_forms
 from slotfill.data.schemes import TAG
 from slotfill.data.sentence import MAX_CHARACTERS, Example, Sentence
 from slotfill.errors import DataError, did_you_mean, format_count
-from slotfill.files import LineTooLongError, read_lines
+from slotfill.files import read_lines
+from slotfill.text_lines import LineTooLongError
 
 _COLUMNS = ("text", "tokens", "slots", "tags", "intent")
 _WRITTEN = ("text", "slots", "intent")

@@ -25,7 +25,8 @@ from slotfill.data.formats.base import Format, describe_other_files, parse_each,
 from slotfill.data.json_objects import JsonObject, read_object, read_objects
 from slotfill.data.sentence import Example, describe_unread, example_from_parts
 from slotfill.errors import DataError
-from slotfill.files import decode_lines, read_lines
+from slotfill.files import read_lines
+from slotfill.text_lines import decode_lines
 
 _USER_SAYS = re.compile(r"(.+)_usersays_[\w-]+$")
 _MAX_BYTES = 1 << 30
