@@ -9,10 +9,8 @@ training began with against the manifest beside the checkpoint; earlier versions
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
-import stat
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -41,6 +39,7 @@ from slotfill.runs.load import (
     parse_vocab,
     partial_path,
 )
+from slotfill.runs.lock import LockedError, check_lock, is_locked, lock
 from slotfill.runs.manifest import (
     CALIBRATION,
     ENVIRONMENT,
@@ -73,10 +72,6 @@ _MAX_UNVERIFIED = 1 << 30
 _REPLACED = "replaced"
 _IN_USE = "{}: another process is training there; wait for it, or choose another --out"
 _LOGS = Logger.folder
-
-
-class FolderInUseError(UsageError):
-    """Another process trains in this folder."""
 
 
 class RunFolder:
@@ -113,7 +108,7 @@ class RunFolder:
         self.release: Callable[[], object] = lambda: None
         self.source = find_stopped_run(self.out) if resume else None
         self._files: RunFiles | None = None
-        _check_lock(_lock_path(self.partial))
+        check_lock(self.partial)
         if not resume:
             self._check_replaceable(self.out, force=force)
             self._check_replaceable(self.partial, force=force)
@@ -122,7 +117,7 @@ class RunFolder:
             self.source = find_stopped_run(self.out)
             if self.source is None:  # Another process has just completed it.
                 self.release()
-                raise FolderInUseError(_IN_USE.format(self.partial))
+                raise LockedError(_IN_USE.format(self.partial))
             check_no_links(self.source)
             if (self.source / _MANIFEST).exists():
                 self._files = RunFiles(self.source, str(_MANIFEST))
@@ -151,7 +146,7 @@ class RunFolder:
             return
         is_partial = path == self.partial and path.is_dir()
         if is_partial and not self.is_locked and is_in_use(self.out):
-            raise FolderInUseError(_IN_USE.format(path))
+            raise LockedError(_IN_USE.format(path))
         own_names = {*FILES, _STATE.parent.name, _REPLACED, _LOGS}
         foreign = [name for name in names if name not in own_names and not name.endswith(".new")]
         if foreign:
@@ -219,7 +214,7 @@ class RunFolder:
     def _lock(self) -> None:
         """Keep other processes from training here until `release`, or until this object is gone."""
         if not self.is_locked:
-            self.release = weakref.finalize(self, _lock_folder(self.partial))
+            self.release = weakref.finalize(self, lock(self.partial, _IN_USE))
 
     @property
     def is_locked(self) -> bool:
@@ -382,58 +377,7 @@ def find_stopped_run(out: Path) -> Path | None:
 
 def is_in_use(out: Path) -> bool:
     """Return whether a process trains the run `out` now."""
-    folder = partial_path(out)
-    if not _lock_path(folder).exists():
-        return False
-    try:
-        _lock_folder(folder)()
-    except FolderInUseError:
-        return True
-    return False
-
-
-def _lock_path(folder: Path) -> Path:
-    return folder.with_name(folder.name + ".lock")
-
-
-def _check_lock(path: Path) -> None:
-    """Raise UsageError if a file of the user has the name of the lock, which is removed later."""
-    with suppress(OSError):
-        status = path.lstat()
-        if status.st_size or not stat.S_ISREG(status.st_mode):
-            raise UsageError(
-                f"{path}: not an empty file, as a lock of slotfill is; move it if no process trains"
-                " there, or choose another --out"
-            )
-
-
-def _lock_folder(folder: Path) -> Callable[[], None]:
-    """Lock `folder` and return what unlocks it; raises FolderInUseError if it is locked."""
-    from filelock import FileLock, Timeout
-
-    # Not in the folder, which Windows could not rename then.
-    path = _lock_path(folder)
-    _check_lock(path)
-    lock = FileLock(path, timeout=0, thread_local=False)
-    try:
-        try:
-            lock.acquire()
-        except Timeout:
-            gc.collect()  # What is left of a training of this process may have it.
-            if not path.exists():  # It is not locked, but perhaps it cannot be made.
-                path.touch()
-            lock.acquire()
-    except Timeout:
-        raise FolderInUseError(_IN_USE.format(folder)) from None
-    except (OSError, NotImplementedError):  # Some network file systems have no locks.
-        return lambda: None
-
-    def unlock() -> None:
-        with suppress(OSError):  # On Windows the library removes it.
-            path.unlink()
-        lock.release()
-
-    return unlock
+    return is_locked(partial_path(out))
 
 
 def _read(path: Path, max_size: int = _MAX_UNVERIFIED) -> bytes:

@@ -19,6 +19,7 @@ from slotfill.cli.labelling.editor import SLOT_KEYS, Editor
 from slotfill.data.sentence import Confidence, Slot
 from slotfill.data.tokenizers import Tokenizer
 from slotfill.runs.environment import STARTED_BY
+from slotfill.runs.lock import lock
 
 LEFT, RIGHT, SHIFT_RIGHT, ENTER = "left", "right", "shift-right", "enter"
 
@@ -320,3 +321,17 @@ def test_a_session_that_was_killed_leaves_no_training(desk):
         while Path(f"/proc/{child}").exists():
             assert time.monotonic() < end
             time.sleep(0.1)
+
+
+def test_one_session_at_a_time_adds_labels_to_a_file(desk, cli):
+    Path("pool.txt").write_text("play jazz\n")
+    unlock = lock(Path("pool.labelled.brackets"), "{}")
+    result = cli("label", "pool.txt")
+    assert (result.code, result.err) == (
+        2, "slotfill: pool.labelled.brackets: another process adds labels to it; wait for it, or"
+        " choose another --labels\n",
+    )  # fmt: skip
+    unlock()
+    result = cli("label", "pool.txt", "--every", "0")
+    assert result.code == 2 and "labelling needs a terminal" in result.err
+    assert [path.name for path in Path().glob("pool*")] == ["pool.txt"]

@@ -22,8 +22,9 @@ from slotfill.evaluation.metrics import EvaluationResult
 from slotfill.inference.onnx_engine import ONNX
 from slotfill.model.network import Network
 from slotfill.runs.export import export_run
-from slotfill.runs.folder import FolderInUseError, RunFolder, is_in_use
+from slotfill.runs.folder import RunFolder, is_in_use
 from slotfill.runs.load import load_run
+from slotfill.runs.lock import LockedError
 from slotfill.runs.manifest import write_run
 from slotfill.runs.train import train
 from slotfill.version import FORMAT
@@ -872,7 +873,7 @@ def test_a_run_that_another_process_completes_meanwhile_is_in_use(tmp_path, monk
         lock(folder)
 
     monkeypatch.setattr(RunFolder, "_lock", complete)
-    with pytest.raises(FolderInUseError, match="another process is training there"):
+    with pytest.raises(LockedError, match="another process is training there"):
         RunFolder(tmp_path / "run", resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
@@ -889,8 +890,8 @@ def test_a_file_of_the_user_with_the_name_of_the_lock_is_not_touched(put, desk, 
     for words in (["tiny.yaml", "--out", "a", "--force"], ["--resume", "a"]):
         result = cli("train", *words)
         assert (result.code, result.err) == (
-            2, "slotfill: a.partial.lock: not an empty file, as a lock of slotfill is; move it if"
-            " no process trains there, or choose another --out\n",
+            2, "slotfill: a.partial.lock: not an empty file, as a lock of slotfill is; move it, or"
+            " choose another name than a.partial\n",
         )  # fmt: skip
     with pytest.raises(UsageError, match=r"^a\.partial\.lock: not an empty file"):
         is_in_use(Path("a"))

@@ -4,6 +4,7 @@
 
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from typer import Argument, Option
 from slotfill.cli.app import Overrides, Trust, parse_run
 from slotfill.cli.output import echo
 from slotfill.errors import UsageError, format_count
+from slotfill.files import nearest_in_folder
 
 if TYPE_CHECKING:
     from slotfill.cli.labelling.editor import Editor
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from slotfill.lab.labelling.session import Session
 
 _POLL_SECONDS = 0.25
+_IN_USE = "{}: another process adds labels to it; wait for it, or choose another --labels"
 
 
 def label(
@@ -58,19 +61,24 @@ def label(
     A run is trained in the background on what is labelled, and predicts the next labels.
     """
     from slotfill.cli.labelling.terminal import Terminal
+    from slotfill.runs.lock import lock
 
-    if sys.stdout.isatty():
-        echo("Reading the sentences ...")
-    session = _open_session(file, list(overrides or ()), run, labels, slots, every, out, trust)
-    try:
-        with Terminal() as terminal:
-            _label_all(session, terminal)
-    except KeyboardInterrupt:  # SIGTERM; a terminal gives Ctrl-C as a key.
-        _print_end(session)
-        raise
-    finally:
+    if not file.exists():
+        raise UsageError(f"{file}: no such file{nearest_in_folder(file)}")
+    labels = labels or file.with_suffix(".labelled.brackets")
+    with ExitStack() as stack:
+        stack.callback(lock(labels, _IN_USE))
+        if sys.stdout.isatty():
+            echo("Reading the sentences ...")
+        session = _open_session(file, list(overrides or ()), run, labels, slots, every, out, trust)
         if session.training is not None:
-            session.training.stop()
+            stack.callback(session.training.stop)
+        try:
+            with Terminal() as terminal:
+                _label_all(session, terminal)
+        except KeyboardInterrupt:  # SIGTERM; a terminal gives Ctrl-C as a key.
+            _print_end(session)
+            raise
     _print_end(session)
 
 
@@ -78,7 +86,7 @@ def _open_session(
     file: Path,
     overrides: list[str],
     run: Path | None,
-    labels: Path | None,
+    labels: Path,
     slots: str | None,
     every: int,
     out: Path | None,
@@ -86,7 +94,7 @@ def _open_session(
 ) -> "Session":
     """Return the session of the options of `label`."""
     from slotfill.data.tokenizers import Tokenizer
-    from slotfill.files import check_not_input, nearest_in_folder
+    from slotfill.files import check_not_input
     from slotfill.lab.labelling.labels import LabelFile
     from slotfill.lab.labelling.session import Session, Trained, read_unlabelled
     from slotfill.lab.labelling.training import (
@@ -96,24 +104,21 @@ def _open_session(
     )
     from slotfill.runs.predict import Predictor
 
-    if not file.exists():
-        raise UsageError(f"{file}: no such file{nearest_in_folder(file)}")
-    path = labels or file.with_suffix(".labelled.brackets")
-    check_not_input(path, [file])
-    label_file, names = LabelFile(path), _parse_names(slots)
+    check_not_input(labels, [file])
+    label_file, names = LabelFile(labels), _parse_names(slots)
     problem = why_not_trainable() if every else ""
     if problem:
         echo(f"warning: {problem}; labels are saved, and nothing is trained")
     trains = every > 0 and not problem
     tagger, learned = None if run is None else Predictor.load(run), 0
     if tagger is None or trains or overrides:
-        config = check_settings(path, file, run, overrides)
+        config = check_settings(labels, file, run, overrides)
         tokenizer = Tokenizer(config.data.tokenizer, config.data.normalization)
         intents = config.intent is not None
     training: BackgroundTraining[Trained] | None = None
     if trains:
-        out = out or Path("runs", path.stem)
-        training = BackgroundTraining(path, out, run, overrides, trust=trust)
+        out = out or Path("runs", labels.stem)
+        training = BackgroundTraining(labels, out, run, overrides, trust=trust)
         if training.has_trained:
             tagger = Predictor.load(training.out)
             learned = len(label_file) if training.is_up_to_date else 0

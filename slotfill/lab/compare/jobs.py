@@ -44,8 +44,9 @@ from slotfill.lab.compare.resampling import Resampling, Subset
 from slotfill.lab.contracts.check import find_part_problem
 from slotfill.model.build import check_buildable
 from slotfill.runs.environment import environment, list_differences
-from slotfill.runs.folder import FolderInUseError, RunFolder, find_stopped_run, is_in_use
+from slotfill.runs.folder import RunFolder, find_stopped_run, is_in_use
 from slotfill.runs.load import load_run, parse_run_config, read_scores
+from slotfill.runs.lock import LockedError
 from slotfill.runs.manifest import ENVIRONMENT, RunFiles, is_completed
 from slotfill.runs.shard import parse_shard
 from slotfill.runs.sources import SOURCES, check_sources
@@ -434,7 +435,7 @@ def _run_job(job: Job, device: str) -> str | None:
         if not is_finished(job):  # Another process may have finished it.
             _train(job, device)
             _evaluate(job, device)
-    except FolderInUseError:
+    except LockedError:
         return _IN_USE
     except SlotfillError as error:
         return str(error)
