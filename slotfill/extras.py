@@ -13,7 +13,6 @@ from slotfill.errors import UsageError
 
 EXTRAS = {
     "torch": "train",
-    "filelock": "train",
     "onnx": "train",
     "safetensors": "train",
     "matplotlib": "plots",

@@ -180,7 +180,7 @@ def test_extras_are_named_in_the_documentation(page):
 def test_small_install_has_no_torch(requirements):
     names = {requirement.name.lower() for requirement in requirements[""]}
     assert names == {
-        *("jinja2", "numpy", "onnxruntime", "pydantic", "pyyaml", "rich", "typer"),
+        *("filelock", "jinja2", "numpy", "onnxruntime", "pydantic", "pyyaml", "rich", "typer"),
     }
 
 
