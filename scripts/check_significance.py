@@ -29,7 +29,9 @@ from make_results import table
 from measured import BILSTM_CRF, record
 
 from slotfill.evaluation.metrics import compute_f1
-from slotfill.lab.compare.jobs import plan, read_result, run_jobs
+from slotfill.lab.compare.job import read_result
+from slotfill.lab.compare.plan import plan
+from slotfill.lab.compare.runner import run_jobs
 from slotfill.lab.compare.significance import LEVEL, compare_f1, paired_randomization_test
 
 ROOT = Path(__file__).parent.parent

@@ -28,7 +28,8 @@ from slotfill.config.builtin import load_config
 from slotfill.data.corpus import write_sentences
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import read_split
-from slotfill.lab.compare.jobs import plan, run_jobs
+from slotfill.lab.compare.plan import plan
+from slotfill.lab.compare.runner import run_jobs
 from slotfill.lab.suspects import Suspect, find_suspects
 
 ROOT = Path(__file__).parent.parent

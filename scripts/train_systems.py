@@ -42,16 +42,10 @@ from slotfill.config.registry import REGISTRIES
 from slotfill.data.splits import read_split
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError, UsageError
-from slotfill.lab.compare.jobs import (
-    Job,
-    Plan,
-    Stopped,
-    check_same_config,
-    is_finished,
-    read_result,
-    run_jobs,
-)
+from slotfill.lab.compare.job import Job, check_same_config, is_finished, read_result
+from slotfill.lab.compare.plan import Plan
 from slotfill.lab.compare.report import summarize
+from slotfill.lab.compare.runner import Stopped, run_jobs
 from slotfill.lab.compare.significance import compare_f1, correct_holm
 from slotfill.model.build import build_model
 from slotfill.runs.load import read_scores

@@ -33,7 +33,7 @@ from slotfill.files import check_new_file, check_not_input, real_path, write_ato
 from slotfill.runs.device import resolve_device
 
 if TYPE_CHECKING:
-    from slotfill.lab.compare.jobs import Plan
+    from slotfill.lab.compare.plan import Plan
 
 
 _FOR_TRAINING = {"variants", "seeds", "data", "out", "folds", "percentages", "jobs", "shard"}
@@ -176,9 +176,9 @@ def compare(
         raise UsageError(f"--out {out}: is a file; give a folder for the run folders")
 
     from slotfill.cli import display
-    from slotfill.lab.compare import jobs as comparing
     from slotfill.lab.compare import report as comparison
     from slotfill.lab.compare import tables
+    from slotfill.lab.compare.plan import plan as plan_jobs
 
     command = shlex.join(["slotfill", *sys.argv[1:]])
     errors: dict[str, str] = {}
@@ -198,7 +198,7 @@ def compare(
             all_pairs=all_pairs,
         )
     else:
-        plan = comparing.plan(
+        plan = plan_jobs(
             configs or [None],
             out,
             overrides=overrides,
@@ -315,7 +315,8 @@ def train_jobs(
     plan: "Plan", processes: int, device: str, *, to_stderr: bool = False
 ) -> dict[str, str]:
     """Train what is not finished, and return the errors of failed jobs by title."""
-    from slotfill.lab.compare.jobs import Stopped, is_finished, list_changes, run_jobs
+    from slotfill.lab.compare.job import is_finished, list_changes
+    from slotfill.lab.compare.runner import Stopped, run_jobs
 
     finished = sum(map(is_finished, plan.jobs))
     runs = format_count(len(plan.jobs), "run")

@@ -187,11 +187,11 @@ def _report_suspects(
 
     with required_for("data --suspects"):
         from slotfill.lab import suspects as finding
-        from slotfill.lab.compare import jobs as comparing
+        from slotfill.lab.compare.plan import plan as plan_jobs
 
     name, settings = resolve_data(paths[0] if paths else None, overrides)
     data = load_config(name, settings, need_data=True)[1].data
-    plan = comparing.plan([name], out, overrides=settings, seeds=parse_seeds(seeds), folds=folds)
+    plan = plan_jobs([name], out, overrides=settings, seeds=parse_seeds(seeds), folds=folds)
     errors = train_jobs(plan, jobs, device, to_stderr=as_json)
     found = finding.find_suspects(plan, data, resolve_device(device))
     if as_json:

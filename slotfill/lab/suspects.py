@@ -26,7 +26,8 @@ from slotfill.data.stratification import draw_folds
 from slotfill.evaluation.errors import SlotPair
 from slotfill.inference.confidence import intent_confidences, slot_probabilities
 from slotfill.inference.tagging import predict, tag_batches
-from slotfill.lab.compare.jobs import Job, Plan, is_finished
+from slotfill.lab.compare.job import Job, is_finished
+from slotfill.lab.compare.plan import Plan
 from slotfill.lab.compare.resampling import read_training_sentences
 from slotfill.runs.load import Run, load_run
 

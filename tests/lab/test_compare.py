@@ -23,7 +23,9 @@ from slotfill.config.builtin import builtin_config_names, expand_configs, load_c
 from slotfill.config.validate import parse_config
 from slotfill.errors import UsageError
 from slotfill.evaluation.metrics import compute_f1
-from slotfill.lab.compare import jobs
+from slotfill.lab.compare import runner
+from slotfill.lab.compare.job import check_same_config, is_finished
+from slotfill.lab.compare.plan import plan as plan_jobs
 from slotfill.lab.compare.significance import compare_f1, correct_holm
 from slotfill.runs.folder import RunFolder
 from slotfill.runs.train import train
@@ -213,7 +215,7 @@ def test_variants_are_split_at_spaces_outside_of_quotes_and_brackets(
         found.append(variants)
         raise UsageError("enough")
 
-    monkeypatch.setattr(jobs, "plan", plan)
+    monkeypatch.setattr("slotfill.lab.compare.plan.plan", plan)
     cli("compare", "tiny.yaml", "--with", text, "--with", "train.epochs=9", "--with", text)
     assert found == [[tuple(overrides), ("train.epochs=9",)]], "the same ones count once"
 
@@ -249,10 +251,10 @@ def test_tables_as_csv_and_latex(again, cli):
 
 
 def test_the_figure_shows_every_seed_and_each_difference(again):
-    from slotfill.lab.compare import jobs, report
+    from slotfill.lab.compare import report
     from slotfill.lab.probe.figures import plot_scores
 
-    plan = jobs.plan(
+    plan = plan_jobs(
         ["one.yaml", "two.yaml", "three.yaml"], OUT, overrides=FAST[:1], seeds=[1, 2, 3]
     )
     summary = report.summarize(plan, {job.title: "no" for job in plan.jobs if job.seed == 3}, "")
@@ -393,14 +395,14 @@ def test_a_run_of_another_config_is_an_error_with_its_key(again, cli):
 
 
 def test_a_run_that_is_older_than_a_key_has_its_default(again):
-    job = jobs.plan(["one.yaml"], OUT, overrides=["train.epochs=2"]).jobs[0]
+    job = plan_jobs(["one.yaml"], OUT, overrides=["train.epochs=2"]).jobs[0]
     path = job.folder / "config.yaml"
     text = path.read_text()
     path.write_text(text.replace("  streaming: false\n", ""))
-    jobs.check_same_config(job)
+    check_same_config(job)
     path.write_text(text.replace("  streaming: false\n", "  streaming: true\n"))
     with pytest.raises(UsageError, match=r"trained with data\.streaming true, not false"):
-        jobs.check_same_config(job)
+        check_same_config(job)
 
 
 def test_changed_test_sentences_are_evaluated_and_changed_valid_sentences_an_error(desk, cli):
@@ -451,10 +453,10 @@ def test_shards_train_each_run_once_and_a_last_call_reports_the_same(desk, compa
 
 @pytest.mark.parametrize("finishes", [True, False])
 def test_a_run_that_another_process_trains_is_waited_for(finishes, desk, monkeypatch):
-    monkeypatch.setattr(jobs, "_INTERVAL", 0.01)
+    monkeypatch.setattr(runner, "_INTERVAL", 0.01)
     configs(desk)
     words = {"overrides": ["train.epochs=1"], "seeds": [1], "shard": "1/1"}
-    plan = jobs.plan(["one.yaml", "two.yaml"], OUT, **words)
+    plan = plan_jobs(["one.yaml", "two.yaml"], OUT, **words)
     in_use = OUT / "corpus" / "one-seed1.partial"
     in_use.mkdir(parents=True)
     lock = FileLock(f"{in_use}.lock")
@@ -466,14 +468,14 @@ def test_a_run_that_another_process_trains_is_waited_for(finishes, desk, monkeyp
         if message == "is trained by another process":
             lock.release()
             if finishes:
-                assert jobs.run_jobs(plan, lambda job, message: None) == {}
+                assert runner.run_jobs(plan, lambda job, message: None) == {}
 
-    assert jobs.run_jobs(plan, other_process) == {}
+    assert runner.run_jobs(plan, other_process) == {}
     expected = ["two starts", "two test", "one is trained by another process", "one test"]
     if not finishes:  # It was killed.
         expected.insert(3, "one starts")
     assert messages == expected
-    assert all(map(jobs.is_finished, plan.jobs))
+    assert all(map(is_finished, plan.jobs))
 
 
 def test_two_processes_divide_the_runs_of_the_same_shard(desk):
@@ -600,7 +602,7 @@ def test_usage_errors_are_one_line(desk, cli):
 
 def test_configs_listed_twice_count_once(desk):
     configs(desk)
-    plan = jobs.plan(["two.yaml", "."], Path("b"), seeds=[1, 2], data=["corpus", "corpus"])
+    plan = plan_jobs(["two.yaml", "."], Path("b"), seeds=[1, 2], data=["corpus", "corpus"])
     assert list(plan.configs) == ["two", "one", "three", "tiny"]
     assert [job.title for job in plan.jobs] == [
         f"corpus/{n}-seed{s}" for s in (1, 2) for n in plan.configs
@@ -750,9 +752,9 @@ def killed(job, device, sender):
 
 
 def test_a_killed_worker_process_is_a_failed_run(desk, monkeypatch):
-    plan = jobs.plan(["tiny.yaml"], Path("b"))
-    monkeypatch.setattr(jobs, "_work", killed)
-    errors = jobs.run_jobs(plan, lambda job, text: None, processes=2)
+    plan = plan_jobs(["tiny.yaml"], Path("b"))
+    monkeypatch.setattr(runner, "_work", killed)
+    errors = runner.run_jobs(plan, lambda job, text: None, processes=2)
     assert errors == {"corpus/tiny-seed1": "worker process was killed"}
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -761,9 +763,9 @@ def test_an_exception_is_a_failed_run(desk, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("shapes\ndo not fit")
 
-    monkeypatch.setattr(jobs, "train", broken)
-    plan = jobs.plan(["tiny.yaml"], Path("b"))
-    assert jobs.run_jobs(plan, lambda job, text: None) == {
+    monkeypatch.setattr(runner, "train", broken)
+    plan = plan_jobs(["tiny.yaml"], Path("b"))
+    assert runner.run_jobs(plan, lambda job, text: None) == {
         "corpus/tiny-seed1": "RuntimeError: shapes do not fit"
     }
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from slotfill.config.builtin import config_summary
 from slotfill.evaluation.metrics import compute_f1, compute_interval
-from slotfill.lab.compare.jobs import Job, Plan, list_evaluated_splits, read_result
+from slotfill.lab.compare.job import Job, list_evaluated_splits, read_result
 from slotfill.lab.compare.learning_curve import LearningCurve, fit_doubling
+from slotfill.lab.compare.plan import Plan
 from slotfill.lab.compare.resampling import Subset
 from slotfill.lab.compare.significance import (
     LEVEL,

@@ -18,7 +18,7 @@ from slotfill.data.tokenizers import Tokenizer
 from slotfill.errors import DataError, UsageError
 from slotfill.evaluation.metrics import compute_f1, slot_counts
 from slotfill.inference.tagging import predict
-from slotfill.lab.compare.jobs import name_corpus
+from slotfill.lab.compare.plan import name_corpus
 from slotfill.lab.compare.report import (
     STATISTICS,
     ComparisonReport,

@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from slotfill.config.models import Range
 from slotfill.errors import RunError, SlotfillError, UsageError
-from slotfill.lab.compare.jobs import diff_configs
+from slotfill.lab.compare.job import diff_configs
 from slotfill.lab.tune.journal import open_journal
 
 Settings = dict[str, Any]
