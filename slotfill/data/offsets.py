@@ -37,9 +37,8 @@ def find_value(text: str, start: int, end: int, value: str) -> tuple[int, int, s
         first, last = (_to_character(text, unit, offset) for offset in (start, end))
         if first is not None and last is not None and _is_at(text, first, last, value):
             return first, last, unit
-    for form in normal_forms(value):
-        if form and (place := _find_nearest(text, form, start)) is not None:
-            return place, place + len(form), NEAREST
+    if value and (place := _find_nearest(text, value, start)):
+        return *place, NEAREST
     return None
 
 
@@ -70,25 +69,34 @@ class _Occurrences:
     def __init__(self, text: str) -> None:
         self._text = text
         self._places: dict[str, list[int]] = defaultdict(list)
-        self._found: dict[str, Sequence[int]] = {}
+        self._found: dict[str, Sequence[tuple[int, int]]] = {}
         for match in _PIECE.finditer(text):
             self._places[match[0]].append(match.start())
 
-    def find(self, value: str) -> Sequence[int]:
+    def find(self, value: str) -> Sequence[tuple[int, int]]:
         """Return what `find_all` does."""
         if value not in self._found:
-            pieces = [(match[0], match.start()) for match in _PIECE.finditer(value)]
-            words = [at for at in self._list(value, pieces) if not self._is_in_word(value, at)]
-            self._found[value] = words or self._list(
-                value,
-                [
-                    (piece, at)
-                    for piece, at in pieces
-                    # Only such a piece is one of the text, too, if value is inside of words.
-                    if piece >= "\u0e00" or 0 < at < len(value) - len(piece)
-                ],
-            )
+            forms = normal_forms(value)
+            places = [place for form in forms for place in self._find_words(form)]
+            places = places or [place for form in forms for place in self._find_parts(form)]
+            self._found[value] = sorted(places)
         return self._found[value]
+
+    def _find_words(self, value: str) -> Iterator[tuple[int, int]]:
+        pieces = [(match[0], match.start()) for match in _PIECE.finditer(value)]
+        for start in self._list(value, pieces):
+            if not self._is_in_word(value, start):
+                yield start, start + len(value)
+
+    def _find_parts(self, value: str) -> Iterator[tuple[int, int]]:
+        pieces = [
+            (match[0], match.start())
+            for match in _PIECE.finditer(value)
+            # Only such a piece is one of the text, too, if value is inside of words.
+            if match[0] >= "\u0e00" or 0 < match.start() < len(value) - len(match[0])
+        ]
+        for start in self._list(value, pieces):
+            yield start, start + len(value)
 
     def _list(self, value: str, pieces: Sequence[tuple[str, int]]) -> list[int]:
         """Return where `value` is and has the `pieces` at their offsets; anywhere without one."""
@@ -119,10 +127,14 @@ def _index(text: str) -> _Occurrences:
     return _Occurrences(text)
 
 
-def find_all(text: str, value: str) -> Sequence[int]:
+def find_all(text: str, value: str) -> Sequence[tuple[int, int]]:
     """Return where `value` is in `text`, in order: as complete words, or if it never is, anywhere.
 
-    Complete words have no letter, combining mark, digit or underscore beside them.
+    It may be there in another normalization form. Complete words have no letter, combining mark,
+    digit or underscore beside them.
+
+    Returns:
+        The first and last character (exclusive) of each place.
     """
     return _index(text).find(value)
 
@@ -213,17 +225,23 @@ _NEAR = 1000
 """So many characters around its offset, a value is looked for without counting words."""
 
 
-def _find_nearest(text: str, value: str, start: int) -> int | None:
+def _find_nearest(text: str, value: str, start: int) -> tuple[int, int] | None:
     """Return where `value` is nearest to `start`, and first of two places; None for nowhere.
 
     Far from `start` complete words go first.
     """
     start = min(max(start, 0), len(text))
-    before = text.rfind(value, max(start - _NEAR, 0), start + len(value))
-    after = text.find(value, start, start + _NEAR + len(value))
-    places: Sequence[int] = [place for place in (before, after) if place >= 0]
+    places: Sequence[tuple[int, int]] = [
+        (place, place + len(form))
+        for form in normal_forms(value)
+        for place in (
+            text.rfind(form, max(start - _NEAR, 0), start + len(form)),
+            text.find(form, start, start + _NEAR + len(form)),
+        )
+        if place >= 0
+    ]
     if not places:
         places = find_all(text, value)
-        index = bisect_left(places, start)
+        index = bisect_left(places, (start,))
         places = places[max(index - 1, 0) : index + 1]
-    return min(places, key=lambda place: abs(place - start), default=None)
+    return min(places, key=lambda place: (abs(place[0] - start), place), default=None)

@@ -238,7 +238,9 @@ class Tokenizer:
                 part = slice(-size, None) if is_suffix else slice(size)
                 if (ascii_form[part] if ascii_form else self._form(token[part])) in forms:
                     cut = end - size if is_suffix else start + size
-                    if not known.isdisjoint(self._affix(text, start, cut, end, is_suffix)):
+                    is_divided = not ascii_form and _is_in_character(text, start, cut)
+                    affixes = self._affix(text, start, cut, end, is_suffix)
+                    if not is_divided and not known.isdisjoint(affixes):
                         return cut
         return None
 

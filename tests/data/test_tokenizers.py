@@ -186,6 +186,27 @@ def test_no_affix_is_learned_that_divides_a_character(text, start, end):
     assert not tokenizer.prefixes and not tokenizer.suffixes
 
 
+@pytest.mark.parametrize(
+    ("tokenizer", "learned", "span", "text"),
+    [
+        ("words", "redo replay rewrite", [(0, 2), (5, 11), (12, 19)], "re\u0301tro"),
+        ("words", "\u0648\u0642\u0627\u0644", [(1, 4)], "\u0648\u064e\u0642\u0627\u0644"),
+        ("whitespace", "ok\U0001f469", [(0, 2)], "\U0001f468\u200d\U0001f469"),
+        (
+            "whitespace",
+            "\U0001f44d\U0001f1f7\U0001f1fa",
+            [(0, 1)],
+            "\U0001f1eb\U0001f1f7\U0001f1fa",
+        ),
+    ],
+)
+def test_a_learned_affix_never_divides_a_character(tokenizer, learned, span, text):
+    spans = [Span("a", *each) for each in span]
+    fitted = Tokenizer.fit(tokenizer, "NFC", [Example(learned, spans=spans)])
+    assert fitted.prefixes or fitted.suffixes
+    assert fitted.tokenize(text).offsets == [(0, len(text))]
+
+
 def test_flags_are_divided_from_each_other():
     flag = "\U0001f1f9\U0001f1fc"
     tokenizer = Tokenizer.fit("words", "NFC", [Example(f"to {flag}x", spans=[Span("a", 3, 5)])])

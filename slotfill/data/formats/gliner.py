@@ -26,7 +26,7 @@ from slotfill.data.formats._json_rows import (
 from slotfill.data.formats.base import check_known, example_from_tokens
 from slotfill.data.json_objects import JsonObject, shorten
 from slotfill.data.normalization import normalize
-from slotfill.data.offsets import find_all, normal_forms
+from slotfill.data.offsets import find_all
 from slotfill.data.sentence import Example, Sentence
 from slotfill.errors import format_count
 
@@ -98,12 +98,10 @@ def _parse_gliner2(row: JsonObject) -> Example:
         for value in entities.texts(name) or ():
             spellings[normalize("NFC", value)].append(value)
         for values in spellings.values():
-            forms = {form for value in {*values} for form in normal_forms(value)}
-            places = _without_overlaps(
-                (start, start + len(form))
-                for form in forms
-                for start in find_all(example.text, form)
-            )
+            found = {place for value in {*values} for place in find_all(example.text, value)}
+            if not found:
+                row.fail(f"'{name}' has {values[0]!r}, which is not in the text")
+            places = _without_overlaps(found)
             if len(places) != len(values):
                 listed, times = (format_count(len(each), "time") for each in (values, places))
                 problem = f"'{name}' has {values[0]!r} {listed}, the text {times}"

@@ -29,7 +29,7 @@ from typing import Any
 from slotfill.data.formats._json_rows import SPAN_FIELDS, add_triples, is_triple
 from slotfill.data.formats.base import Format, example_from_tokens, parse_each, render_tags
 from slotfill.data.json_objects import JsonObject, parse_head, read_row_objects, shorten
-from slotfill.data.offsets import find_all, normal_forms
+from slotfill.data.offsets import find_all
 from slotfill.data.sentence import Example, Sentence, Slot
 
 
@@ -188,13 +188,9 @@ class _Places:
         spans = self._example.spans or []
         self._done = max([self._done, *(span.end for span in spans[self._count :])])
         self._count = len(spans)
-        nearest = []
-        for form in normal_forms(value):
-            if found := find_all(self._example.text, form):
-                index = bisect_left(found, self._done)
-                start = found[index if index < len(found) else 0]
-                nearest.append((start < self._done, start, start + len(form)))
-        return min(nearest)[1:] if nearest else None
+        found = find_all(self._example.text, value)
+        index = bisect_left(found, (self._done,))
+        return found[index if index < len(found) else 0] if found else None
 
 
 def _add_span(example: Example, slot: JsonObject, places: _Places) -> None:

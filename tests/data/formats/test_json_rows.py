@@ -349,7 +349,7 @@ def test_gliner_ends_are_inclusive_and_an_array_is_written(tmp_path):
         ("a man, a plan", {"x": ["a", "a"]}, [("x", "a"), ("x", "a")]),
         ("a plan", {"x": ["a"]}, [("x", "a")]),
         ("an apple", {"x": ["appl"], "y": []}, [("x", "appl")]),
-        ("an apple", {"x": ["pear"]}, "'x' has 'pear' 1 time, the text 0 times"),
+        ("an apple", {"x": ["pear"]}, "'x' has 'pear', which is not in the text"),
         ("到台北去", {"city": ["台北"]}, [("city", "台北")]),
         ("no no no no", {"x": ["no no"] * 2}, [("x", "no no"), ("x", "no no")]),
         ("e\u0301 and \u00e9", {"x": ["\u00e9"] * 2}, [("x", "e\u0301"), ("x", "\u00e9")]),
