@@ -28,7 +28,7 @@ from slotfill.text_lines import EncodingErrors
 
 if TYPE_CHECKING:
     from slotfill.data.sentence import Example
-    from slotfill.runs.predict import Predictor, Text
+    from slotfill.runs.predict import Text
     from slotfill.runs.tables import TableTask
 
 _MAX_NOTES = 10
@@ -161,6 +161,7 @@ def predict(
         hint = "; quote a pattern, as --input 'logs/*.csv'" if text_column is not None else ""
         raise UsageError(f"give sentences or --input, not both{hint}")
     tasks: list[TableTask] = []
+    note: Path | None = None
     if text_column is not None:
         if format or input_format or nbest or encoding_errors != "strict":
             raise UsageError(
@@ -213,7 +214,10 @@ def predict(
         problem = "needs intents, which this run does not predict"
         raise UsageError(f"--format {format}: {problem}; write jsonl or brackets")
     if text_column is not None and out is not None:
-        tasks = _leave_out_written(tasks, out, text_column, predictor)
+        from slotfill.runs.tables import check_origin
+
+        note = check_origin(out, tasks, text_column, predictor)
+        tasks = _leave_out_written(tasks)
         if not tasks:
             return
     notes = _Notes()
@@ -229,14 +233,14 @@ def predict(
         from slotfill.runs.on_ray import predict_on_ray
 
         with predict_on_ray(ray, tasks, str(text_column), run, **options) as predict_file:
-            raise Exit(_predict_tables(tasks, predict_file))
+            raise Exit(_predict_tables(tasks, note, predict_file))
     if text_column is not None:
         from slotfill.runs.tables import predict_table
 
         with renderer as render:
             raise Exit(
                 _predict_tables(
-                    tasks, lambda task: predict_table(task, text_column, predictor, render)
+                    tasks, note, lambda task: predict_table(task, text_column, predictor, render)
                 )
             )
     path = Path(input[0]) if input else None
@@ -269,30 +273,36 @@ def _plan_tables(input: list[str], out: Path, shard: str | None, resume: bool) -
     return tasks
 
 
-def _leave_out_written(
-    tasks: "list[TableTask]", out: Path, text_column: str, predictor: "Predictor"
-) -> "list[TableTask]":
-    """Return the files to predict that are not written, by the same run, and name the others."""
-    from slotfill.runs.tables import check_origin
-
-    check_origin(out, tasks, text_column, predictor)
+def _leave_out_written(tasks: "list[TableTask]") -> "list[TableTask]":
+    """Return the files to predict that are not written, and name the others."""
     written = [task.target for task in tasks if task.target.exists()]
     for target in written:
         echo(f"{target}: is written, skipped")
     return [task for task in tasks if task.target not in written]
 
 
-def _predict_tables(tasks: "list[TableTask]", predict_file: "Callable[[TableTask], int]") -> int:
-    """Predict files by a function that returns how many rows one has; return the exit code."""
+def _predict_tables(
+    tasks: "list[TableTask]", note: Path | None, predict_file: "Callable[[TableTask], int]"
+) -> int:
+    """Predict files by a function that returns how many rows one has; return the exit code.
+
+    The new `note` on what predicts them is removed if none is written.
+    """
+    from slotfill.runs.tables import remove_unused_note
+
     exit_code = 0
-    for task in tasks:
-        try:
-            rows = predict_file(task)
-        except (DataError, UsageError) as error:  # Other files may be right.
-            echo_errors(*limit_messages(error.messages))
-            exit_code = max(exit_code, error.exit_code)
-        else:
-            echo(f"{task.target}: {format_count(rows, 'row')}")
+    try:
+        for task in tasks:
+            try:
+                rows = predict_file(task)
+            except (DataError, UsageError) as error:  # Other files may be right.
+                echo_errors(*limit_messages(error.messages))
+                exit_code = max(exit_code, error.exit_code)
+            else:
+                echo(f"{task.target}: {format_count(rows, 'row')}")
+    finally:
+        if note is not None:
+            remove_unused_note(note)
     return exit_code
 
 

@@ -144,9 +144,9 @@ def _read_rows(path: str) -> list[tuple[str, list[str]]]:
     if not rows:
         raise DataError(f"{path}: the file has no values; write one a line, as Taipei,TPE")
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        is_separated = all(len(cells) == 1 and separator in cells[0] for _, cells in rows)
-        if is_separated and not is_quoted:
-            raise DataError(f"{rows[0][0]}: separated by {name}; write commas, as Taipei,TPE")
+        separated = [location for location, cells in rows if separator in cells[0]]
+        if separated and not is_quoted and all(len(cells) == 1 for _, cells in rows):
+            raise DataError(f"{separated[0]}: separated by {name}; write commas, as Taipei,TPE")
     return rows
 
 

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from slotfill.runs.shard import ALL, Shard, parse_shard
 
 Render = Callable[[Iterable[Text]], Iterator[str]]
 """Yields groups of predictions as JSON lines, for texts in order."""
+
+_NOTE = ".predict.json"
+"""What a folder of predicted files notes of what predicts them."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +92,23 @@ def plan_tables(patterns: Sequence[str], out: Path, shard: str | None = None) ->
 
 def check_origin(
     out: Path, tasks: Sequence[TableTask], text_column: str, predictor: Predictor
-) -> None:
+) -> Path | None:
     """Note beside the files of `tasks` what predicts them, unless it is a single file.
 
     Raises UsageError if files there are of another run, or were predicted with other options.
+
+    Returns:
+        The file of the note, if there was none before.
     """
     if [task.target for task in tasks] == [out]:
-        return
+        return None
     for task in tasks:
         check_no_link(task.target)
     run = predictor.run
     origin: dict[str, Any] = {"run": str(run.files.path), "fingerprint": run.files.fingerprint}
     origin |= {"text_column": text_column, "confidence": predictor.confidence}
     origin |= asdict(run.calibration)
-    path = out.with_name(f".{out.name}.json") if is_table(out) else out / ".predict.json"
+    path = out.with_name(f".{out.name}.json") if is_table(out) else out / _NOTE
     check_no_link(path)
     problem = ""
     if path.exists():
@@ -123,6 +129,17 @@ def check_origin(
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_in_folder(path, json.dumps(origin, ensure_ascii=False, indent=1) + "\n")
+
+        return path
+    return None
+
+
+def remove_unused_note(path: Path) -> None:
+    """Remove a note of `check_origin` if no file is there, or being written, which it is about."""
+    name = Path(path.name.removeprefix(".").removesuffix(".json"))
+    files = path.parent.glob("*" if path.name == _NOTE else f"{escape(name.stem)}-*")
+    if not any(file != path for file in files):
+        path.unlink(missing_ok=True)
 
 
 def predict_table(task: TableTask, text_column: str, predictor: Predictor, render: Render) -> int:

@@ -266,6 +266,19 @@ def test_a_wrong_column_is_named_with_the_nearest(name, trained, cli):
     assert not Path("b" + name).exists()
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("out", ["out", "b"])
+def test_after_a_wrong_column_the_right_one_can_be_given(out, name, trained, cli):
+    write_table(name)
+    words = ["--input", name, "--out", out]
+    if out == "b":
+        words = ["--input", name, "--out", f"b{Path(name).suffix}", "--shard", "1/2"]
+    assert predict(cli, trained, *words, "--text-column", "text").code == 2
+    assert not list(Path().glob("**/.*.json"))
+    assert predict(cli, trained, *words, "--text-column", "utterance").code == 0
+    assert len(list(Path().glob("**/.*.json"))) == 1
+
+
 def test_rows_of_json_lines_without_the_key_have_no_text(trained, cli):
     texts = "leave Oslo", None, "leave Oslo"
     lines = [json.dumps({"id": 1} | ({"utterance": text} if text else {})) for text in texts]
