@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from codecs import getincrementaldecoder
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO, Literal
 
 from slotfill.errors import DataError, format_count
@@ -41,7 +41,8 @@ _EAST_ASIAN_ENCODINGS = {
 """The bytes of common letters in each encoding: kana, hangul, the first level of ideographs."""
 
 _SAMPLE_SIZE = 1_000_000
-"""Bytes from which an encoding is guessed."""
+"""Bytes from which an encoding, and the end of lines, is guessed."""
+_CHUNK_SIZE = 1 << 16
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +70,7 @@ def decode_lines(
     """
     undecodable = 0
     max_bytes = None if max_characters is None else 4 * max_characters + 4
-    lines = file if max_bytes is None else _cut_lines(file, max_bytes)
-    for number, line in enumerate(_split_lines(lines), 1):
+    for number, line in enumerate(_split_lines(file, max_bytes), 1):
         is_cut = max_bytes is not None and len(line) > max_bytes
         if number == 1:
             for encoding, marks in _BYTE_ORDER_MARKS.items():
@@ -86,6 +86,8 @@ def decode_lines(
                 f"{name}:{number}: a CR at column {line.index(13) + 1}, though lines end in LF;"
                 " replace it by LF or a space"
             )
+        if b"\n" in line:
+            raise DataError(f"{name}:{number}: an LF, though lines end in CR; let all end in LF")
         if b"\0" in line:
             raise DataError(
                 f"{name}:{number}: a NUL byte at column {line.index(0) + 1}; not a text file"
@@ -113,27 +115,46 @@ def decode_lines(
         logger.warning("%s: %s %s not UTF-8", name, format_count(undecodable, "line"), verb)
 
 
-def _split_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield `lines` of a file without line ends; they end in CR if there is no LF."""
-    for number, line in enumerate(lines):
-        if number == 0 and not line.endswith(b"\n"):
-            yield from line.removesuffix(b"\r").split(b"\r")
-        else:
-            yield line.removesuffix(b"\n").removesuffix(b"\r")
+def _split_lines(file: BinaryIO, max_bytes: int | None) -> Iterator[bytes]:
+    """Yield the lines of `file` without line ends, of a longer one `max_bytes` and one more.
+
+    They end in CR if there is no LF in the first of them.
+    """
+    size = -1 if max_bytes is None else max_bytes + 1
+    line = file.readline(_SAMPLE_SIZE if max_bytes is None else min(_SAMPLE_SIZE, size))
+    if not re.search(rb"[\r\n]", line) and len(line) != size:
+        line += file.readline(size if max_bytes is None else size - len(line))
+    if line.endswith(b"\r"):  # Perhaps the half of a CRLF.
+        line += file.read(1)
+    if not line.endswith(b"\n") and b"\r" in line[:-1]:
+        yield from _split_at_cr(file, line, max_bytes)
+        return
+    while line:
+        yield line.removesuffix(b"\n").removesuffix(b"\r")
+        while max_bytes is not None and len(line) > max_bytes and not line.endswith(b"\n"):
+            line = file.readline(size)
+        line = file.readline(size)
 
 
-def _cut_lines(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
-    """Yield the lines of `file` that end in LF, of a longer one only `max_bytes` and one more."""
-    is_first = True
-    while line := file.readline(max_bytes + 1):
-        is_cut = len(line) > max_bytes and not line.endswith(b"\n")
-        if is_cut and is_first and b"\r" in line[:-1]:  # All lines may end in CR.
-            line, is_cut = line + file.readline(), False
-        yield line
-        is_first = False
-        while is_cut:
-            line = file.readline(max_bytes)
-            is_cut = line != b"" and not line.endswith(b"\n")
+def _split_at_cr(file: BinaryIO, begin: bytes, max_bytes: int | None) -> Iterator[bytes]:
+    """Yield the lines of `file`, of which `begin` is read, as `_split_lines` does."""
+    *lines, rest = begin.split(b"\r")
+    is_cut = False
+    while True:
+        for line in lines:
+            if not is_cut:
+                yield line
+            is_cut = False
+        if max_bytes is not None and len(rest) > max_bytes:
+            if not is_cut:
+                yield rest
+            rest, is_cut = b"", True
+        chunk = getattr(file, "read1", file.read)(_CHUNK_SIZE)
+        if not chunk:
+            break
+        *lines, rest = (rest + chunk).split(b"\r")
+    if rest and not is_cut:
+        yield rest
 
 
 def _sample(file: BinaryIO, line: bytes) -> bytes:

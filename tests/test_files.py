@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tracemalloc
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -157,18 +158,19 @@ def test_no_encoding_is_suggested_that_would_give_other_letters(tmp_path):
 
 
 class _Endless(io.RawIOBase):
-    """A file that repeats one byte."""
+    """A file that repeats some bytes."""
 
-    def __init__(self, byte: bytes) -> None:
-        self.byte, self.taken = byte, 0
+    def __init__(self, content: bytes) -> None:
+        self.content, self.taken = content, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int:
-        buffer[:] = self.byte * len(buffer)
-        self.taken += len(buffer)
-        return len(buffer)
+        size = len(buffer) // len(self.content) * len(self.content)
+        buffer[:size] = self.content * (size // len(self.content))
+        self.taken += size
+        return size
 
 
 @pytest.mark.parametrize("errors", ["strict", "replace", "skip"])
@@ -179,6 +181,45 @@ def test_a_line_that_never_ends_is_an_error(errors):
     problem = "a line of more than 1,000 characters; give one sentence a line"
     assert str(raised.value) == f"x:1: {problem}"
     assert endless.taken < 100_000
+
+
+def test_lines_that_end_in_cr_are_read_as_they_come():
+    endless = _Endless(b"to\r")
+    lines = decode_lines(io.BufferedReader(endless), "x", max_characters=1000)
+    assert list(islice(lines, 5000)) == [(number, "to") for number in range(1, 5001)]
+    assert endless.taken < 1_000_000
+    too_long = decode_lines(io.BytesIO(b"to\r" + b"a" * 5000 + b"\rOslo"), "x", max_characters=10)
+    with pytest.raises(LineTooLongError, match=r"^x:2: a line of more than 10 characters"):
+        list(too_long)
+
+
+@pytest.mark.parametrize("errors", ["strict", "skip"])
+def test_a_cr_in_a_line_that_never_ends_makes_it_not_be_kept(errors):
+    endless = _Endless(b"a")
+    endless.readinto = _begin_with(b"a\r", endless.readinto)
+    with pytest.raises(LineTooLongError, match=r"^x:2: a line of more than 1,000 characters"):
+        list(decode_lines(io.BufferedReader(endless), "x", errors, max_characters=1000))
+    assert endless.taken < 1_000_000
+
+
+def test_an_lf_among_lines_that_end_in_cr_is_an_error():
+    file = io.BytesIO(b"a\r" * 600_000 + b"b\n")
+    with pytest.raises(DataError, match=r"^x:600001: an LF, though lines end in CR"):
+        list(decode_lines(file, "x"))
+
+
+def _begin_with(content, read):
+    """Return a method that reads `content`, and then what `read` reads."""
+    parts = [content]
+
+    def readinto(buffer):
+        if not parts:
+            return read(buffer)
+        begin = parts.pop()
+        buffer[: len(begin)] = begin
+        return len(begin)
+
+    return readinto
 
 
 def test_a_line_one_character_too_long_is_an_error():

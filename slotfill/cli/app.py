@@ -65,6 +65,8 @@ class CommandGroup(TyperGroup):
             code, messages = 1, [f"{name}: {error.strerror or error}"]
             if error.errno == errno.ENAMETOOLONG:
                 code, messages = 2, [f"{_find_option(name)}{shorten_text(name)}: {error.strerror}"]
+        except MemoryError as error:
+            code, messages = 1, [f"out of memory: {error}" if str(error) else "out of memory"]
         except KeyboardInterrupt:
             code, messages = 130, ["stopped"]
         echo_errors(*messages)

@@ -124,6 +124,15 @@ def test_a_full_device_is_named_standard_output(words, trained):
     assert result.returncode == 1
 
 
+def test_too_little_memory_is_one_line(cli, monkeypatch):
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("slotfill.config.builtin.load_config", fail)
+    result = cli("show", "taipei")
+    assert (result.code, result.err) == (1, "slotfill: out of memory\n")
+
+
 def test_training_continues_if_its_output_is_closed(desk):
     assert end_after_one_line("train", "tiny.yaml", "--out", "run") == (0, b"")
     assert (desk / "run" / "model.safetensors").exists() and not (desk / "run.partial").exists()
