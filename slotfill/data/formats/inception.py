@@ -25,6 +25,7 @@ from typing import NamedTuple
 from slotfill.data.formats.base import Format
 from slotfill.data.offsets import find_value, from_utf16
 from slotfill.data.sentence import Example, unreadable
+from slotfill.data.tokenizers import is_empty
 from slotfill.errors import DataError, format_count, shorten_text
 from slotfill.files import read_lines
 
@@ -169,7 +170,9 @@ def _parse(path: Path) -> tuple[list[_Column], list[tuple[str, list[_Row]]]]:
 def _parse_row(line: str, location: str, size: int) -> _Row:
     row = line.removesuffix("\t").split("\t")
     offsets = _OFFSETS.fullmatch(row[1]) if len(row) > 1 else None
-    if len(row) != 3 + size or not _ID.fullmatch(row[0]) or not offsets:
+    is_row = len(row) == 3 + size and _ID.fullmatch(row[0]) and offsets
+    # Only a part of a token may have no characters.
+    if not is_row or offsets is None or (is_empty(row[2]) and "." not in row[0]):
         raise DataError(
             f"{location}: expected an id such as 1-1, offsets such as 0-5, the token and"
             f" {format_count(size, 'column')} of annotations, separated by tabs, found {line!r}"
@@ -215,7 +218,7 @@ def _place(example: Example, row: _Row, origin: int) -> tuple[int, int]:
     """Return the characters of a token; `origin` is the offset of the sentence."""
     text = example.text
     start, end = (from_utf16(text, offset - origin) for offset in (row.start, row.end))
-    if text[start:end] == row.token or start == end:
+    if text[start:end] == row.token:
         return start, end
     found = find_value(text, row.start - origin, row.end - origin, row.token)
     if found is None:
