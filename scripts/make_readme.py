@@ -1,6 +1,8 @@
-"""Write the generated parts of README.md: the picture of the terminal and the table of peers.
+"""Write the generated parts of README.md: the table of peers, an example, the picture.
 
 python scripts/make_readme.py            write the table from benchmarks/speed.json
+python scripts/make_readme.py --example  train on the sentences of the README, and write what is
+                                         predicted
 python scripts/make_readme.py --run RUN  draw docs/terminal.svg too, from commands on a run
 python scripts/make_readme.py --check    exit 1 if the table is not up to date
 """
@@ -17,6 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import dedent
 
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
@@ -50,6 +53,10 @@ THEME = TerminalTheme(
 """Colors that are readable when they are dim."""
 
 TABLE = re.compile(r"(<!-- peers: [^>]* -->\n).*?(<!-- end -->)", re.DOTALL)
+FILE = re.compile(r"^ *```\w+ (coffee\.\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+PREDICTION = re.compile(
+    r"(slotfill predict runs/coffee \"([^\"]*)\"\n.*?```json\n *)[^\n]*", re.DOTALL
+)
 SYSTEMS = {
     "small, 8 bits": "slotfill `atis-small`, 8 bits",
     "best": "slotfill `atis`",
@@ -77,6 +84,22 @@ def peers_table() -> str:
         " 1. How this was measured, and other corpora: [docs/speed.md](docs/speed.md)."
     )
     return "\n".join([*rows, "", note, ""])
+
+
+def predict_example(readme: str) -> str:
+    """Return what a run predicts that is trained on the sentences of the README."""
+    match = PREDICTION.search(readme)
+    assert match is not None
+    with TemporaryDirectory() as folder:
+        for name, content in FILE.findall(readme):
+            Path(folder, name).write_text(dedent(content), encoding="utf-8")
+        for words in (["train", "coffee.yaml"], ["predict", "runs/coffee", match[2]]):
+            command = [sys.executable, "-m", "slotfill", *words]
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
+            done = subprocess.run(
+                command, cwd=folder, env=environment, check=True, capture_output=True, text=True
+            )
+    return done.stdout.rstrip("\n")
 
 
 def terminal_output(command: list[str], folder: str) -> str:
@@ -120,12 +143,16 @@ def main() -> None:
     """Run the script."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--run", type=Path, help="a run of the built-in config taipei")
+    parser.add_argument("--example", action="store_true", help="train, and write the prediction")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     text = README.read_text(encoding="utf-8")
     updated = TABLE.sub(lambda match: match[1] + peers_table() + match[2], text)
     if arguments.check:
         sys.exit(0 if updated == text else "README.md: run python scripts/make_readme.py")
+    if arguments.example:
+        prediction = predict_example(updated)
+        updated = PREDICTION.sub(lambda match: match[1] + prediction, updated)
     README.write_text(updated, encoding="utf-8")
     if arguments.run:
         draw_terminal(arguments.run)
