@@ -49,9 +49,9 @@ _PENDING = ".new"
 _MAX_MANIFEST = 1 << 20
 """In bytes; a manifest has a few lines for each file."""
 
-_END_SIZE = 22
+_HEADER_SIZE, _END_SIZE = 30, 22
 _MAX_DIRECTORY = 1 << 16
-"""In bytes: the end of a zip file, and its list of members, of which a packed run has a few."""
+"""In bytes: what is before a file in a zip archive, its end, and its list of files at the most."""
 
 _SHAPE = {"format": int, "completed": bool, "files": {str: {"size": int, "sha256": str}}}
 
@@ -253,11 +253,17 @@ def _read_packed(location: Path, shown: Path, name: str) -> bytes:
     try:
         with location.open("rb") as file, ZipFile(_check_directory(file)) as archive:
             names = [member.filename for member in archive.infolist()]
+            end = 0
             for member in archive.infolist():
                 if member.filename not in PACKED_FILES or member.compress_type != ZIP_STORED:
                     raise ValueError(f"it contains {member.filename!a}")
                 if names.count(member.filename) > 1:
                     raise ValueError(f"it contains {member.filename!a} twice")
+                if member.header_offset != end or member.extra or member.comment:
+                    raise ValueError(f"more than a file is at {member.filename!a}")
+                end += _HEADER_SIZE + len(member.filename) + member.file_size
+            if archive.start_dir != end:
+                raise ValueError("something is before its list of files")
             return archive.read(name)
     except KeyError:
         raise FileNotFoundError(name) from None

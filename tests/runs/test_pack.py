@@ -217,8 +217,13 @@ def test_other_members_are_refused(name, packed, tmp_path, cli):
         (lambda content: content + b"x", "it is cut, or something follows it"),
         (lambda content: content[:-1], "it is cut, or something follows it"),
         (lambda content: duplicate(content, "vocab.json"), "it contains 'vocab.json' twice"),
+        (lambda content: b"PK\3\4" + content, "more than a file is at 'config.yaml'"),
+        (lambda content: hide(content, 0), "more than a file is at 'config.yaml'"),
+        (lambda content: hide(content, -1), "something is before its list of files"),
+        (lambda content: annotate(content, "comment"), "more than a file is at 'vocab.json'"),
+        (lambda content: annotate(content, "extra"), "more than a file is at 'vocab.json'"),
     ],
-    ids=["longer", "cut", "twice"],
+    ids=["longer", "cut", "twice", "prefix", "first", "last", "comment", "extra"],
 )
 def test_what_is_hidden_beside_members_is_refused(change, problem, packed, tmp_path, cli):
     path = tmp_path / "run.zip"
@@ -226,6 +231,33 @@ def test_what_is_hidden_beside_members_is_refused(change, problem, packed, tmp_p
     result = cli("predict", path, "hello")
     problem = f"not a file that slotfill pack wrote, or damaged ({problem})"
     assert (result.code, result.err) == (1, f"slotfill: {path}: {problem}\n")
+
+
+def hide(content: bytes, position: int) -> bytes:
+    """Return a zip archive with bytes before its first member, or behind its last."""
+    file = BytesIO()
+    with zipfile.ZipFile(BytesIO(content)) as old, zipfile.ZipFile(file, "w") as new:
+        for member in old.infolist():
+            if position == 0 and member.header_offset == 0:
+                file.write(b"PK\3\4hidden")
+                new.start_dir = file.tell()
+            new.writestr(member.filename, old.read(member))
+        if position < 0:
+            file.write(b"PK\3\4hidden")
+            new.start_dir = file.tell()
+    return file.getvalue()
+
+
+def annotate(content: bytes, attribute: str) -> bytes:
+    """Return a zip archive whose vocab.json has a comment or an extra field."""
+    file = BytesIO()
+    with zipfile.ZipFile(BytesIO(content)) as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            member = zipfile.ZipInfo(name)
+            if name == "vocab.json":
+                setattr(member, attribute, b"\x99\x99\2\0hi")
+            new.writestr(member, old.read(name))
+    return file.getvalue()
 
 
 def duplicate(content: bytes, name: str) -> bytes:
