@@ -96,8 +96,8 @@ def _is_text(content: bytes) -> bool:
 
 
 def _join_fields(line: bytes) -> bytes:
-    """Return `line` with one space for each run of spaces and tabs, and none at its end."""
-    line = line.replace(b"\t", b" ").rstrip(b" \r\n")
+    """Return `line` with one space for each run of spaces and tabs, and none at its ends."""
+    line = line.replace(b"\t", b" ").strip(b" \r\n")
     while b"  " in line:
         line = line.replace(b"  ", b" ")
     return line

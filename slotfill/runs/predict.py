@@ -247,7 +247,11 @@ class Predictor:
         texts, notes, lost = [], list[str](), dict[str, None]()
         for sentence in sentences:
             try:
-                texts.append(format.render(sentence, scheme=self.run.scheme))
+                text = format.render(sentence, scheme=self.run.scheme)
+                if "\0" in text:  # No file of text has one.
+                    where = f"{sentence.location}: " if sentence.location else ""
+                    raise DataError(f"{where}a NUL in the sentence; --format jsonl holds it")
+                texts.append(text)
             except DataError as error:
                 notes.append(f"{error} (left out)")
             for key in sentence.extra or ():

@@ -612,3 +612,14 @@ def test_ctrl_c_during_an_import_ends_in_one_line(module, trained):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "slotfill: stopped\n")
+
+
+@pytest.mark.parametrize("format", ["brackets", "conll"])
+def test_a_nul_is_not_written_to_text(format, desk, cli, trained):
+    rows = ['{"text": "a\\u0000b Oslo"}', '{"text": "leave Oslo"}']
+    Path("a.jsonl").write_text("\n".join(rows))
+    words = ["predict", trained, "--input", "a.jsonl", "--input-format", "jsonl"]
+    result = cli(*words, "--format", format)
+    assert "\0" not in result.out and "Oslo" in result.out
+    assert "a.jsonl:1: a NUL in the sentence; --format jsonl holds it (left out)" in result.err
+    assert json.loads(cli(*words).out.split("\n")[0])["text"] == "a\0b Oslo"

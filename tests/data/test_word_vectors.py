@@ -100,6 +100,7 @@ def test_a_row_that_is_no_vector_is_refused(content, tmp_path):
         "a\u00a0b 1\t2\nat 3\t4\t\n",
         "a\u00a0b  1  2\nat  3  4\n",
         "a\u00a0b 1 2\nat \t 3 \t 4 \t \r\n",
+        " a\u00a0b 1 2\n\tat 3 4\n",
     ],
 )
 def test_spaces_and_tabs_separate_words_and_numbers(header, rows, tmp_path):
