@@ -29,7 +29,8 @@ from typing import Any
 from fixtures import CORPORA, ROOM, ROOT, log
 from measured import BILSTM_CRF, record
 
-from slotfill.config.models import Config, DataConfig, TrainConfig
+from slotfill.config.models import Config
+from slotfill.config.sections import DataConfig, TrainConfig
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.splits import read_split
 from slotfill.evaluation.metrics import slot_f1

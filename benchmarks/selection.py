@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from fixtures import CORPORA, ROOM, log
 
-from slotfill.config.models import Config, DataConfig, TrainConfig
+from slotfill.config.models import Config
+from slotfill.config.sections import DataConfig, TrainConfig
 from slotfill.data.batching import make_batch
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence

@@ -49,8 +49,8 @@ from matplotlib.figure import Figure
 from measured import record
 from system_claims import CLAIMS, GREFF
 
-from slotfill.config.models import TrainConfig
 from slotfill.config.registry import CELLS
+from slotfill.config.sections import TrainConfig
 from slotfill.lab.compare.significance import LEVEL, student_quantile, student_tail
 from slotfill.lab.probe import figures
 from slotfill.model.recurrence import run_cell

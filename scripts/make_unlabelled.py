@@ -22,7 +22,7 @@ from measured import BILSTM_CRF, record
 from samples import read_corpus, write_sample
 
 from slotfill.config.builtin import load_config
-from slotfill.config.models import DataConfig
+from slotfill.config.sections import DataConfig
 from slotfill.data.splits import read_split
 from slotfill.evaluation.evaluate import evaluate
 from slotfill.model.ensemble import Model

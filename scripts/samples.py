@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from slotfill.config.models import DataConfig
+from slotfill.config.sections import DataConfig
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import read_split

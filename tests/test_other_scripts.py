@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import write_config
 
-from slotfill.config.models import DataConfig
+from slotfill.config.sections import DataConfig
 from slotfill.data.schemes import slots_to_tags
 from slotfill.data.splits import read_split
 

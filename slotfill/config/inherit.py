@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slotfill.config.models import NETWORK_KEYS, Config, DataConfig
+from slotfill.config.models import NETWORK_KEYS, Config
+from slotfill.config.sections import DataConfig
 from slotfill.errors import ConfigError, ErrorDetail
 
 _NOT_INHERITED = ("epochs", "patience", "text")

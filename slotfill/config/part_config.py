@@ -178,3 +178,8 @@ def combine_errors(errors: Iterable[tuple[KeyPath, str]]) -> ValidationError:
         InitErrorDetails(type=config_error(message), loc=key, input=None) for key, message in errors
     ]
     return ValidationError.from_exception_data("config", details)
+
+
+def as_list(parts: PartConfig | list[PartConfig]) -> list[PartConfig]:
+    """Return the parts of a key that may have one part or several."""
+    return parts if isinstance(parts, list) else [parts]

@@ -20,9 +20,10 @@ from slotfill.config.messages import (
     is_within,
     join_key,
 )
-from slotfill.config.models import Config, Range
+from slotfill.config.models import Config
 from slotfill.config.option_types import PathContext
 from slotfill.config.overrides import apply_overrides, set_value
+from slotfill.config.sections import Range
 from slotfill.config.yaml_reader import parse
 from slotfill.errors import ConfigError, ErrorDetail
 

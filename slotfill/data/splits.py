@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from slotfill.config.models import Config, DataConfig
+from slotfill.config.models import Config
+from slotfill.config.sections import DataConfig
 from slotfill.data.alignment import leave_out_overlaps
 from slotfill.data.corpus import (
     ReadResult,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from slotfill.config.models import DataConfig, TrainConfig
+from slotfill.config.sections import DataConfig, TrainConfig
 from slotfill.data.corpus import ReadResult, read_known_values
 from slotfill.data.detection import format_from_suffix, guess_format
 from slotfill.data.findings import find_left_out

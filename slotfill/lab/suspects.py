@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from slotfill.config.models import DataConfig
+from slotfill.config.sections import DataConfig
 from slotfill.data.sentence import Sentence, Slot, intent_names
 from slotfill.data.splits import read_split
 from slotfill.data.stratification import draw_folds

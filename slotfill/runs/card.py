@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from slotfill.config.models import Config, DataConfig
+from slotfill.config.models import Config
+from slotfill.config.sections import DataConfig
 from slotfill.config.yaml_reader import dump
 from slotfill.data.static_table import resolve_embedding
 from slotfill.data.vocab import Vocab

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slotfill.config.builtin import default_config, is_config, load_config
-from slotfill.config.models import Config, DataConfig, external_part_files
+from slotfill.config.models import Config, external_part_files
 from slotfill.config.registry import are_external_parts_trusted
+from slotfill.config.sections import DataConfig
 from slotfill.data.corpus import ReadResult
 from slotfill.data.findings import Finding, find_problems, sort_by_place
 from slotfill.data.folders import split_name

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from slotfill.config.inherit import check_same_network
-from slotfill.config.models import Config, DataConfig
+from slotfill.config.models import Config
+from slotfill.config.sections import DataConfig
 from slotfill.data.corpus import ReadResult
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.errors import ConfigError, UsageError

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from slotfill.config.builtin import default_config, load_config
-from slotfill.config.models import Config, DistilConfig
+from slotfill.config.models import Config
+from slotfill.config.sections import DistilConfig
 from slotfill.config.validate import parse_config
 from slotfill.data.augmentation import replace_mentions
 from slotfill.data.batching import bucket_batches

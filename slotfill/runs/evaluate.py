@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from slotfill.config.messages import is_within
-from slotfill.config.models import DataConfig
 from slotfill.config.overrides import overridden_keys
+from slotfill.config.sections import DataConfig
 from slotfill.config.validate import parse_config
 from slotfill.data.alignment import align, to_example
 from slotfill.data.corpus import ReadResult, read_sentences

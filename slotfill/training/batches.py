@@ -6,7 +6,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from slotfill.config.models import TrainConfig
+from slotfill.config.sections import TrainConfig
 from slotfill.data.batching import UNKNOWN, Batch, bucket_batches, make_batch
 from slotfill.data.indexers import Indexer
 from slotfill.data.schemes import slots_to_tags

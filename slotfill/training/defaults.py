@@ -7,7 +7,7 @@ sentences are trained on in small batches and in many epochs.
 import math
 from dataclasses import dataclass
 
-from slotfill.config.models import TrainConfig
+from slotfill.config.sections import TrainConfig
 
 MIN_BATCH_SIZE, MAX_BATCH_SIZE = 8, 32
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from slotfill.config.models import TrainConfig
+from slotfill.config.sections import TrainConfig
 from slotfill.data.sentence import Sentence
 from slotfill.data.vocab import check_slot_names
 from slotfill.errors import ConfigError

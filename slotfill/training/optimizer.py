@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from slotfill.config.models import TrainConfig
+from slotfill.config.sections import TrainConfig
 
 
 def build_optimizer(

@@ -21,7 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from slotfill.config.models import TrainConfig
+from slotfill.config.sections import TrainConfig
 from slotfill.model.layers import LookupTable
 from slotfill.training.ema import log_product_of_decays
 

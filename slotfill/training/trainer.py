@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
-from slotfill.config.models import TrainConfig
+from slotfill.config.sections import TrainConfig
 from slotfill.data.sentence import Sentence, hash_sentences
 from slotfill.data.splits import ranks_epochs
 from slotfill.data.vocab import Vocab

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.config.models import Config, DataConfig, TrainConfig
+from slotfill.config.models import Config
 from slotfill.config.registry import CELLS, EMBEDDINGS, ENCODERS, FORMATS, INTENTS, TAGGERS
+from slotfill.config.sections import DataConfig, TrainConfig
 from slotfill.config.validate import parse_config
 from slotfill.errors import ConfigError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.config.models import DataConfig
+from slotfill.config.sections import DataConfig
 from slotfill.data.corpus import read_sentences, write_sentences
 from slotfill.data.detection import guess_format
 from slotfill.data.folders import find_split, list_splits

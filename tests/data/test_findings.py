@@ -6,7 +6,7 @@ from time import process_time
 
 import pytest
 
-from slotfill.config.models import DataConfig
+from slotfill.config.sections import DataConfig
 from slotfill.data.corpus import ReadResult, read_sentences
 from slotfill.data.findings import find_problems, sort_by_place
 from slotfill.data.sentence import Sentence, Slot

@@ -11,8 +11,9 @@ from conftest import empty_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slotfill.config.models import Config, DataConfig
+from slotfill.config.models import Config
 from slotfill.config.registry import FORMATS
+from slotfill.config.sections import DataConfig
 from slotfill.data.corpus import read_sentences, write_sentences
 from slotfill.data.detection import writable_formats
 from slotfill.data.sentence import Sentence, Slot

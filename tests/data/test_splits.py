@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slotfill.config.models import DataConfig
+from slotfill.config.sections import DataConfig
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.split_findings import check_splits
 from slotfill.data.splits import (

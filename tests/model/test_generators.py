@@ -10,8 +10,8 @@ import pytest
 import torch
 from part_cases import SENTENCES, label, make_vocab, randomize, small
 
-from slotfill.config.models import TrainConfig
 from slotfill.config.registry import GENERATORS
+from slotfill.config.sections import TrainConfig
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.data.vocab import Vocab
 from slotfill.errors import ConfigError

@@ -148,7 +148,7 @@ def test_only_trainable_weights_have_gradients():
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_separate_learning_rate(optimizer, corpus):
     """After one step at the peak rate each weight has moved by its learning rate."""
-    from slotfill.config.models import TrainConfig
+    from slotfill.config.sections import TrainConfig
     from slotfill.model.network import Network
     from slotfill.training.trainer import Trainer
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slotfill.config.models import TrainConfig
+from slotfill.config.sections import TrainConfig
 from slotfill.training.defaults import resolve_budget
 
 

@@ -15,8 +15,8 @@ from part_cases import SENTENCES, make_labelled_batch, make_vocab, randomize, sm
 from test_data_parallel import QUIET, gradient
 from test_train import history, make_trainer, run, same, weights
 
-from slotfill.config.models import TrainConfig
 from slotfill.config.registry import TAGGERS
+from slotfill.config.sections import TrainConfig
 from slotfill.data.sentence import Sentence, Slot
 from slotfill.model.network import Network
 from slotfill.training.imbalance import repeat_factors, repeat_new, repeat_rare, sentence_weights

@@ -12,7 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from slotfill.config.models import Config, DataConfig
+from slotfill.config.models import Config
+from slotfill.config.sections import DataConfig
 from slotfill.config.yaml_reader import parse
 from slotfill.data.folders import list_shards
 from slotfill.data.splits import SPLITS, evaluation_split, split_names, split_path

@@ -11,7 +11,8 @@ from os.path import relpath
 from pathlib import Path
 
 from slotfill.config.builtin import expand_configs, load_config
-from slotfill.config.models import Config, DataConfig
+from slotfill.config.models import Config
+from slotfill.config.sections import DataConfig
 from slotfill.data.splits import evaluation_split, input_paths, read_split, split_names
 from slotfill.errors import ConfigError, ErrorDetail, SlotfillError, UsageError
 from slotfill.lab.compare.job import Job, check_same_config

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slotfill.config.models import DataConfig
+from slotfill.config.sections import DataConfig
 from slotfill.data.corpus import read_sentences, write_sentences
 from slotfill.data.sentence import Sentence
 from slotfill.data.splits import split_path

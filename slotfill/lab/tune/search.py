@@ -19,8 +19,9 @@ from threading import Event
 from typing import Any
 
 from slotfill.config.builtin import default_config, load_config
-from slotfill.config.models import Config, DataConfig, external_part_files
+from slotfill.config.models import Config, external_part_files
 from slotfill.config.registry import check_trusted, user_part
+from slotfill.config.sections import DataConfig
 from slotfill.config.validate import parse_config
 from slotfill.data.sentence import Sentence, hash_sentences
 from slotfill.data.splits import read_split

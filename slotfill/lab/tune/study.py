@@ -28,7 +28,7 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from slotfill.config.models import Range
+from slotfill.config.sections import Range
 from slotfill.errors import RunError, SlotfillError, UsageError
 from slotfill.lab.compare.job import diff_configs
 from slotfill.lab.tune.journal import open_journal

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.config.models import DataConfig
 from slotfill.config.registry import FORMATS
+from slotfill.config.sections import DataConfig
 from slotfill.data.corpus import read_examples, read_sentences, read_texts, write_sentences
 from slotfill.data.detection import guess_format
 from slotfill.data.folders import list_file_splits

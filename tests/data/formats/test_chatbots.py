@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slotfill.config.models import DataConfig
 from slotfill.config.registry import FORMATS
+from slotfill.config.sections import DataConfig
 from slotfill.data.convert import convert_file
 from slotfill.data.corpus import (
     read_examples,

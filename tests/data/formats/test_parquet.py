@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from slotfill.config.models import DataConfig
 from slotfill.config.registry import FORMATS
+from slotfill.config.sections import DataConfig
 from slotfill.data.convert import convert_file
 from slotfill.data.corpus import read_examples, read_sentences, write_sentences
 from slotfill.data.detection import guess_format
