@@ -334,4 +334,8 @@ def test_one_session_at_a_time_adds_labels_to_a_file(desk, cli):
     unlock()
     result = cli("label", "pool.txt", "--every", "0")
     assert result.code == 2 and "labelling needs a terminal" in result.err
+    for labels in (".", "", "none/a.brackets", "/dev/null", "pool.txt", "pool.txt/a.brackets"):
+        result = cli("label", "pool.txt", "--labels", labels)
+        assert (result.code, result.err.count("\n")) == (2, 1)
     assert [path.name for path in Path().glob("pool*")] == ["pool.txt"]
+    assert not Path("none").exists() and not Path("/dev/null.lock").exists()

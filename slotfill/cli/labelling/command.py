@@ -13,7 +13,7 @@ from typer import Argument, Option
 from slotfill.cli.app import Overrides, Trust, parse_run
 from slotfill.cli.output import echo
 from slotfill.errors import UsageError, format_count
-from slotfill.files import nearest_in_folder
+from slotfill.files import check_new_file, check_not_input, nearest_in_folder
 
 if TYPE_CHECKING:
     from slotfill.cli.labelling.editor import Editor
@@ -66,6 +66,8 @@ def label(
     if not file.exists():
         raise UsageError(f"{file}: no such file{nearest_in_folder(file)}")
     labels = labels or file.with_suffix(".labelled.brackets")
+    check_not_input(labels, [file])
+    check_new_file(labels, force=True)
     with ExitStack() as stack:
         stack.callback(lock(labels, _IN_USE))
         if sys.stdout.isatty():
@@ -94,7 +96,6 @@ def _open_session(
 ) -> "Session":
     """Return the session of the options of `label`."""
     from slotfill.data.tokenizers import Tokenizer
-    from slotfill.files import check_not_input
     from slotfill.lab.labelling.labels import LabelFile
     from slotfill.lab.labelling.session import Session, Trained, read_unlabelled
     from slotfill.lab.labelling.training import (
@@ -104,7 +105,6 @@ def _open_session(
     )
     from slotfill.runs.predict import Predictor
 
-    check_not_input(labels, [file])
     label_file, names = LabelFile(labels), _parse_names(slots)
     problem = why_not_trainable() if every else ""
     if problem:
