@@ -56,7 +56,7 @@ def make_target(name: str) -> Target:
             files = [path / file for file in _FILES.get(name, ())] or [path]
             seeds.append(SEPARATOR.join(file.read_bytes() for file in files))
     more = _doc_bins if name == "docbin" else list
-    return Target(partial(_read_format, name), seeds, max_size=1 << 11, make_seeds=more)
+    return Target(partial(_read_format, name), seeds, max_size=1 << 12, make_seeds=more)
 
 
 def _doc_bins() -> list[bytes]:
