@@ -216,13 +216,18 @@ def check_new_file(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise UsageError(f"{path}: is a folder")
     _check_no_special_file(path)
+    check_folder_of(path)
+    if path.exists() and not force:
+        raise UsageError(f"{path}: already exists; use --force to replace it")
+
+
+def check_folder_of(path: Path) -> None:
+    """Raise UsageError if nothing can be written in the folder of `path`."""
     folder = _follow_link(path).parent
     if not folder.is_dir():
         raise UsageError(f"{path}: there is no such folder to write it in")
     if not os.access(folder, os.W_OK):
         raise UsageError(f"{path}: its folder cannot be written to")
-    if path.exists() and not force:
-        raise UsageError(f"{path}: already exists; use --force to replace it")
 
 
 def _check_no_special_file(path: Path) -> None:

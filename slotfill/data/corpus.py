@@ -28,6 +28,7 @@ from slotfill.data.tokenizers import Tokenizer, is_empty
 from slotfill.errors import DataError, UsageError, format_count
 from slotfill.files import (
     STANDARD_INPUT,
+    check_folder_of,
     is_special_file,
     read_lines,
     refuse_special_file,
@@ -412,6 +413,7 @@ def draft_file(path: Path, format: FormatPart) -> Iterator[tuple[Path, Format]]:
         raise UsageError("-: give the name of a file or folder to write")
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path}: exists, and nothing is overwritten; choose another path")
+    check_folder_of(path)
     if format in (None, "auto") and not (format := format_from_suffix(path)):
         names = ", ".join(writable_formats())
         raise UsageError(f"{path}: the format is not clear from its name; name one ({names})")

@@ -231,7 +231,7 @@ def test_convert_never_overwrites_or_leaves_partial_files(desk, cli):
          "unknown format 'connl'; did you mean 'conll'?"),
         (["corpus/test.brackets", "x.conll", "--tokenizer", "word"], 2, "unknown tokenizer 'word'"),
         (["corpus/test.brackets", "nowhere/x.conll"], 2,
-         "nowhere/x.conll: cannot be written: No such file"),
+         "nowhere/x.conll: there is no such folder to write it in"),
     ):  # fmt: skip
         result = cli("convert", *words)
         assert (result.code, result.out) == (code, "")

@@ -116,7 +116,7 @@ def test_existing_files_are_not_overwritten(tmp_path):
 
 
 def test_unwritable_target_is_one_line(tmp_path):
-    with pytest.raises(UsageError, match=r"a\.conll: cannot be written: No such file or directory"):
+    with pytest.raises(UsageError, match=r"a\.conll: there is no such folder to write it in"):
         write_sentences(tmp_path / "nowhere" / "a.conll", [])
     with pytest.raises(UsageError, match=r"a\.txt: the format is not clear from its name"):
         write_sentences(tmp_path / "a.txt", [])
