@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from slotfill.data.sentence import Slot
 from slotfill.data.static_table import BUILTIN_TABLE, StaticTable
 from slotfill.data.tokenizers import TOKENIZERS, Tokenizer, is_empty
 from slotfill.data.word_vectors import read_vectors
+from slotfill.inference import onnx_engine
 from slotfill.inference.onnx_engine import ONNX, OnnxEngine
 from slotfill.runs.load import (
     load_run,
@@ -195,7 +196,12 @@ def _read_history(contents: dict[str, bytes], data: bytes, folder: Path) -> None
     read_history(_Files(contents | {"history.csv": data}))  # type: ignore[arg-type]
 
 
+# The file that is not mutated is loaded once.
+_load_session = lru_cache(2)(onnx_engine._Session)
+
+
 def _use_onnx(contents: dict[str, bytes], vocab: Any, name: str, data: bytes, folder: Path) -> None:
+    onnx_engine._Session = _load_session  # type: ignore[assignment, misc]
     engine = OnnxEngine(contents | {name: data}, vocab, folder)
     engine.predict(make_batch([["leave", "Oslo"], ["x"]], engine.indexers))
 
