@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from functools import partial
+from collections.abc import Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
 from typing import Any
+
+import yaml
 
 from fuzzing.base import Target, accepts
 from slotfill.config.registry import FORMATS
@@ -85,7 +88,30 @@ def _write_input(name: str, data: bytes, folder: Path) -> Path:
     return path
 
 
+_compose_all = yaml.compose_all
+
+
+@lru_cache(4)
+def _compose(text: str, loader: Any) -> tuple[list[Any], Exception | None]:
+    nodes = []
+    try:
+        for node in _compose_all(text, loader):
+            nodes.append(node)
+    except Exception as error:
+        return nodes, error
+    return nodes, None
+
+
+def _compose_once(text: str, loader: Any) -> Iterator[Any]:
+    """Do what `yaml.compose_all` does, which takes most of the time, once for each text."""
+    nodes, error = _compose(text, loader)
+    yield from nodes
+    if error is not None:
+        raise error
+
+
 def _read_format(name: str, data: bytes, folder: Path) -> None:
+    yaml.compose_all = _compose_once
     path = _write_input(name, data, folder)
     scheme = list(SCHEMES)[len(data) % len(SCHEMES)]
     part = FORMATS.part(name).load()
