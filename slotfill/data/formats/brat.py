@@ -148,9 +148,10 @@ def _line_starts(path: Path, examples: Sequence[Example]) -> list[list[int]]:
     A line end of two characters counts as one where it was changed after the annotation.
     """
     widths = (2, 1) if b"\r\n" in path.read_bytes() else (1, 2)
+    sizes = [[size(example.text) for example in examples] for size in _SIZES]
     return [
-        list(accumulate((size(example.text) + width for example in examples), initial=0))
-        for size in _SIZES
+        list(accumulate((each + width for each in row), initial=0))
+        for row in sizes
         for width in widths
     ]
 
