@@ -103,7 +103,7 @@ def make_targets(run: Path) -> dict[str, Target]:
         "predict": Target(
             partial(_predict, predictor),
             [lines, b"leave Oslo for Paris, please\r\n"],
-            max_size=512,
+            max_size=256,
         ),
         "http": Target(
             partial(service.connect, run),
