@@ -68,7 +68,7 @@ class Count:
 
     target: str
     run: int
-    """The number of this run, which is its seed."""
+    """The number of this run, from which its seed is made."""
     inputs: int = 0
     accepted: int = 0
     seconds: float = 0.0
@@ -151,7 +151,8 @@ def work(target: Target, options: argparse.Namespace, folder: Path, count: Count
         "-rss_limit_mb=4000",
         f"-max_len={target.max_size}",
         "-print_final_stats=0",
-        f"-seed={count.run}",
+        # Two runs of a target at a time have the same number.
+        f"-seed={count.run * 100_003 + os.getpid() % 100_003}",
         f"-artifact_prefix={options.findings}/{name}-died-",
     ]
     if options.inputs:
